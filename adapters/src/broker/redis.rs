@@ -1,0 +1,186 @@
+//! Redis and Valkey: plain publish and subscribe, as python-socketio's `RedisManager` uses it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use futures_util::stream::poll_fn;
+use metrics::counter;
+use redis::aio::{AsyncPushSender, MultiplexedConnection, SendError};
+use redis::{
+    AsyncConnectionConfig, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind,
+    RedisError, Value,
+};
+use tokio::sync::{Mutex, mpsc};
+
+use super::{Broker, BrokerError, Delivery};
+use crate::metric;
+use crate::url::BrokerUrl;
+
+/// How long to connect, and how long for an answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes a listener may be behind before messages are dropped (and counted).
+const LISTEN_BUFFER: usize = 64 << 20;
+
+/// The [`Broker`] over Redis 6 or later, or Valkey.
+///
+/// One connection publishes and one listens, so that each can break alone.
+/// The database number of the URL is of no meaning: channels are common to all databases.
+#[derive(Debug)]
+pub struct RedisBroker {
+    url: BrokerUrl,
+    client: redis::Client,
+    publisher: Mutex<Option<MultiplexedConnection>>,
+}
+
+impl RedisBroker {
+    /// Names the server; connects on first use.
+    ///
+    /// # Errors
+    /// When the URL is none that Redis clients understand.
+    pub fn new(url: BrokerUrl) -> Result<Self, BrokerError> {
+        let client = Self::client(&url).map_err(|error| BrokerError::Refused(error.to_string()))?;
+        Ok(Self {
+            url,
+            client,
+            publisher: Mutex::new(None),
+        })
+    }
+
+    fn client(url: &BrokerUrl) -> Result<redis::Client, RedisError> {
+        let info = url.as_redis().into_connection_info()?;
+        // Messages come as pushes, a part of RESP3, so that they can be taken over without a copy.
+        let settings = info
+            .redis_settings()
+            .clone()
+            .set_protocol(ProtocolVersion::RESP3);
+        redis::Client::open(info.set_redis_settings(settings))
+    }
+
+    async fn open(
+        &self,
+        config: AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, BrokerError> {
+        let config = config
+            .set_connection_timeout(Some(TIMEOUT))
+            .set_response_timeout(Some(TIMEOUT));
+        let connection = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config);
+        connection.await.map_err(|error| broker_error(&error))
+    }
+
+    async fn publisher(&self) -> Result<MultiplexedConnection, BrokerError> {
+        let mut slot = self.publisher.lock().await;
+        if let Some(connection) = slot.as_ref() {
+            return Ok(connection.clone());
+        }
+        let connection = self.open(AsyncConnectionConfig::new()).await?;
+        *slot = Some(connection.clone());
+        Ok(connection)
+    }
+}
+
+impl Broker for RedisBroker {
+    fn url(&self) -> &str {
+        self.url.masked()
+    }
+
+    async fn connect(&self) -> Result<(), BrokerError> {
+        self.publisher().await.map(drop)
+    }
+
+    async fn publish(&self, topic: &str, body: Bytes) -> Result<(), BrokerError> {
+        let mut connection = self.publisher().await?;
+        let mut command = redis::cmd("PUBLISH");
+        command.arg(topic).arg(&body[..]);
+        let published = command.query_async::<()>(&mut connection).await;
+        published.map_err(|error| {
+            if error.is_io_error() || error.is_unrecoverable_error() {
+                // Whoever comes next connects anew.
+                if let Ok(mut slot) = self.publisher.try_lock() {
+                    *slot = None;
+                }
+            }
+            broker_error(&error)
+        })
+    }
+
+    async fn listen(
+        &self,
+        topics: &[String],
+    ) -> Result<impl Stream<Item = Delivery> + Send + Unpin + 'static, BrokerError> {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let behind = Arc::new(AtomicUsize::new(0));
+        let inbox = Inbox {
+            sender,
+            behind: behind.clone(),
+        };
+        let mut connection = self
+            .open(AsyncConnectionConfig::new().set_push_sender(inbox))
+            .await?;
+        connection
+            .subscribe(topics)
+            .await
+            .map_err(|error| broker_error(&error))?;
+        Ok(poll_fn(move |context| {
+            // The connection lives as long as the stream.
+            let _ = &connection;
+            receiver
+                .poll_recv(context)
+                .map(|item: Option<Option<Delivery>>| {
+                    let delivery = item.flatten()?;
+                    behind.fetch_sub(delivery.body.len(), Ordering::Relaxed);
+                    Some(delivery)
+                })
+        }))
+    }
+}
+
+/// Takes messages from the connection. Bounded in bytes, which the channel behind it is not.
+struct Inbox {
+    sender: mpsc::UnboundedSender<Option<Delivery>>,
+    behind: Arc<AtomicUsize>,
+}
+
+impl AsyncPushSender for Inbox {
+    fn send(&self, push: PushInfo) -> Result<(), SendError> {
+        let item = match push.kind {
+            PushKind::Message => match <[Value; 2]>::try_from(push.data) {
+                Ok([Value::BulkString(topic), Value::BulkString(body)]) => {
+                    let size = body.len();
+                    if self.behind.fetch_add(size, Ordering::Relaxed) + size > LISTEN_BUFFER {
+                        self.behind.fetch_sub(size, Ordering::Relaxed);
+                        counter!(metric::BROKER_DROPPED, "reason" => "listen_buffer_full")
+                            .increment(1);
+                        return Ok(());
+                    }
+                    Some(Delivery {
+                        topic: topic.into(),
+                        body: body.into(),
+                    })
+                }
+                _ => return Ok(()),
+            },
+            PushKind::Disconnection => None,
+            _ => return Ok(()),
+        };
+        self.sender.send(item).map_err(|_| SendError)
+    }
+}
+
+fn broker_error(error: &RedisError) -> BrokerError {
+    if error.is_timeout() {
+        BrokerError::TimedOut(TIMEOUT)
+    } else if matches!(
+        error.kind(),
+        ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::AuthenticationFailed
+    ) {
+        BrokerError::Refused(error.to_string())
+    } else {
+        BrokerError::Unavailable(error.to_string())
+    }
+}

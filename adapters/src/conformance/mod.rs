@@ -1,0 +1,1 @@
+//! The behaviour every manager has to show.

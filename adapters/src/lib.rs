@@ -1,0 +1,39 @@
+//! Joins Socket.IO hosts into one cluster over a broker.
+//!
+//! [`ClientManager`] is what emitters and gateways speak to (towards the broker), [`LocalSockets`] what a gateway
+//! offers in return (towards its clients). Between the two stand the rules of a cluster ([`PubSubManager`]),
+//! a published message format ([`wire`]) and something that moves bytes ([`broker`]). This crate knows no HTTP server and,
+//! but for the feature `socketioxide`, no Socket.IO library.
+//!
+//! To add a broker, implement [`broker::Broker`] in a file of its own, name it in [`url`] and [`manager`], and run the
+//! conformance suite (feature `conformance`) on it.
+
+mod args;
+pub mod broker;
+mod command;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod connect;
+mod error;
+mod local;
+mod log_limit;
+mod manager;
+mod metric;
+mod pubsub;
+#[cfg(feature = "socketioxide")]
+pub mod socketioxide;
+pub mod url;
+pub mod wire;
+
+pub use args::{Args, EncodeError, EventName};
+pub use command::{Command, Emit, Membership, Target};
+#[cfg(feature = "http")]
+pub use connect::HttpManager;
+#[cfg(feature = "redis")]
+pub use connect::RedisManager;
+pub use connect::{MemoryManager, manager};
+pub use error::ManagerError;
+pub use local::{Ack, LocalSockets, RoomIsSid};
+pub use manager::{ClientManager, SocketInfo, Status};
+pub use metric::describe as describe_metrics;
+pub use pubsub::{AckStream, ManagerOptions, PubSubManager};

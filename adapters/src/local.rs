@@ -1,0 +1,59 @@
+//! Upwards: from the cluster to the clients this host holds.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::{Args, Emit, Membership, SocketInfo, Target};
+
+/// The sockets of this host, as a manager sees them.
+///
+/// Calls come from the listener, one at a time and in the order of the messages, and from whoever uses the manager.
+/// They return at once: what takes time (a slow client, an ack) happens behind them.
+pub trait LocalSockets: Debug + Send + Sync + 'static {
+    /// Hands an event to the sockets of this host that are meant, each once. Returns how many there were.
+    fn deliver(&self, emit: &Emit) -> usize;
+
+    /// As [`deliver`](Self::deliver), asking each client for an ack. What comes back within `timeout` goes to
+    /// `acks`; the channel is dropped when all have answered or the time is over.
+    fn deliver_with_ack(&self, emit: &Emit, timeout: Duration, acks: mpsc::Sender<Ack>) -> usize;
+
+    /// Whether this host holds the socket.
+    fn has(&self, namespace: &str, sid: &str) -> bool;
+
+    /// Puts a socket of this host into a room; nothing happens for a socket of another host.
+    ///
+    /// # Errors
+    /// When the room bears the name of another socket: whoever entered it would hear what is meant for that one.
+    fn enter_room(&self, membership: &Membership) -> Result<(), RoomIsSid>;
+
+    /// Takes a socket of this host out of a room; nothing happens for a socket of another host.
+    fn leave_room(&self, membership: &Membership);
+
+    /// Takes all sockets of this host out of a room.
+    ///
+    /// # Errors
+    /// When the room is that of a socket: no event would reach it any more.
+    fn close_room(&self, namespace: &str, room: &str) -> Result<(), RoomIsSid>;
+
+    /// Disconnects a socket of this host from its namespace; nothing happens for a socket of another host.
+    fn disconnect(&self, namespace: &str, sid: &str);
+
+    /// The sockets of this host that are meant, with their rooms.
+    fn sockets(&self, namespace: &str, target: &Target) -> Vec<SocketInfo>;
+}
+
+/// A client's answer to an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// Which socket answered; unknown when a python-socketio host passed the answer on.
+    pub sid: Option<String>,
+    /// What it answered.
+    pub args: Args,
+}
+
+/// A room was to be entered or closed that bears the name of a socket.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the room bears the name of a socket; such rooms belong to their socket alone")]
+pub struct RoomIsSid;

@@ -1,0 +1,73 @@
+//! The metrics of this crate, recorded through the `metrics` facade. None is labelled by sid, room or user.
+
+use metrics::{Unit, describe_counter, describe_gauge};
+
+pub(crate) const BROKER_PUBLISHED: &str = "hallporter_broker_published_total";
+pub(crate) const BROKER_PUBLISH_FAILED: &str = "hallporter_broker_publish_failed_total";
+pub(crate) const BROKER_RECEIVED: &str = "hallporter_broker_received_total";
+pub(crate) const BROKER_REJECTED: &str = "hallporter_broker_rejected_total";
+pub(crate) const BROKER_DROPPED: &str = "hallporter_broker_dropped_total";
+pub(crate) const BROKER_RECONNECTS: &str = "hallporter_broker_reconnects_total";
+pub(crate) const BROKER_UP: &str = "hallporter_broker_up";
+pub(crate) const ACKS_DROPPED: &str = "hallporter_acks_dropped_total";
+pub(crate) const HOSTS: &str = "hallporter_hosts";
+#[cfg(feature = "socketioxide")]
+pub(crate) const DELIVERIES: &str = "hallporter_deliveries_total";
+#[cfg(feature = "socketioxide")]
+pub(crate) const DELIVERIES_DROPPED: &str = "hallporter_deliveries_dropped_total";
+
+/// Tells the recorder what each metric means. To be called once it is installed.
+pub fn describe() {
+    describe_counter!(
+        BROKER_PUBLISHED,
+        Unit::Count,
+        "Messages the broker has taken, by method"
+    );
+    describe_counter!(
+        BROKER_PUBLISH_FAILED,
+        Unit::Count,
+        "Messages the broker did not take, by reason"
+    );
+    describe_counter!(
+        BROKER_RECEIVED,
+        Unit::Count,
+        "Messages from the broker that were carried out, by method"
+    );
+    describe_counter!(
+        BROKER_REJECTED,
+        Unit::Count,
+        "Messages from the broker that were not understood or refused, by reason"
+    );
+    describe_counter!(
+        BROKER_DROPPED,
+        Unit::Count,
+        "Messages from the broker that found no room, by reason"
+    );
+    describe_counter!(
+        BROKER_RECONNECTS,
+        Unit::Count,
+        "Times the broker was found again after it had been away"
+    );
+    describe_gauge!(
+        BROKER_UP,
+        "1 while messages of the broker come in, 0 while it is away"
+    );
+    describe_counter!(
+        ACKS_DROPPED,
+        Unit::Count,
+        "Acks that could not be passed on, by reason"
+    );
+    describe_gauge!(
+        HOSTS,
+        "Hallporter hosts alive in the cluster, this one included"
+    );
+    #[cfg(feature = "socketioxide")]
+    {
+        describe_counter!(DELIVERIES, Unit::Count, "Events handed to sockets");
+        describe_counter!(
+            DELIVERIES_DROPPED,
+            Unit::Count,
+            "Events that a socket could not take, by reason"
+        );
+    }
+}

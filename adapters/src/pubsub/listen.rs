@@ -1,0 +1,355 @@
+//! Listening to the broker, for as long as the host lives.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures_util::{Stream, StreamExt};
+use metrics::{counter, gauge};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Instant;
+
+use super::Shared;
+use super::host_message::{HostMessage, ack_args};
+use crate::broker::{Broker, Delivery};
+use crate::log_limit::LogLimit;
+use crate::wire::{Callback, Message, Wire};
+use crate::{Ack, Command, Emit, LocalSockets, Status, metric};
+
+/// The waits between attempts to reach a broker: twice as long each time, with jitter, for ever.
+fn backoff() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(5))
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+/// Listens until the host is closed. Logs once when the broker goes and once when it is back.
+pub(super) async fn listen<B: Broker, W: Wire>(shared: Arc<Shared<B, W>>) {
+    let stop = shared.stop.clone();
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = keep_listening(shared) => {}
+    }
+}
+
+async fn keep_listening<B: Broker, W: Wire>(shared: Arc<Shared<B, W>>) {
+    let Some(local) = shared.local.get() else {
+        return;
+    };
+    let url = shared.broker.url();
+    let mut topics = shared.wire.topics();
+    topics.extend([shared.topics.all.clone(), shared.topics.own.clone()]);
+    let listener = Listener {
+        shared: shared.clone(),
+        local: local.clone(),
+        rejected: LogLimit::default(),
+    };
+    let mut waits = backoff();
+    let mut away = false;
+    loop {
+        let reason = match shared.broker.listen(&topics).await {
+            Ok(messages) => {
+                if std::mem::take(&mut away) {
+                    tracing::info!(url, "the broker is back");
+                    counter!(metric::BROKER_RECONNECTS).increment(1);
+                }
+                gauge!(metric::BROKER_UP).set(1.0);
+                shared.status.send_replace(Status::Listening);
+                let since = Instant::now();
+                let reason = listener.read(messages).await;
+                // A connection that breaks as soon as it is made must not be made in a hurry again.
+                if since.elapsed() > shared.hosts.patience() {
+                    waits = backoff();
+                }
+                reason.to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        if !std::mem::replace(&mut away, true) {
+            tracing::warn!(url, reason, "the broker is away; trying until it is back");
+        }
+        gauge!(metric::BROKER_UP).set(0.0);
+        shared.status.send_replace(Status::Away(reason));
+        tokio::time::sleep(waits.next().unwrap_or_default()).await;
+    }
+}
+
+/// Shows the host to the others, and to itself, until it is closed.
+pub(super) async fn heartbeat<B: Broker, W: Wire>(shared: Arc<Shared<B, W>>) {
+    let mut status = shared.status.subscribe();
+    let mut ticks = tokio::time::interval(shared.options.canary_interval);
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            _ = ticks.tick() => {}
+            // At once when the broker is there (again): others shall know, and so shall this host.
+            changed = status.changed() => if changed.is_err() { return },
+        }
+        if *status.borrow_and_update() == Status::Listening {
+            shared.show().await;
+        }
+    }
+}
+
+struct Listener<B, W> {
+    shared: Arc<Shared<B, W>>,
+    local: Arc<dyn LocalSockets>,
+    rejected: LogLimit,
+}
+
+impl<B: Broker, W: Wire> Listener<B, W> {
+    /// Carries out messages until there are no more; returns why.
+    async fn read(&self, mut messages: impl Stream<Item = Delivery> + Unpin) -> &'static str {
+        let patience = self.shared.hosts.patience();
+        let mut deaf_at = Instant::now() + patience;
+        loop {
+            let message = tokio::select! {
+                message = messages.next() => message,
+                () = tokio::time::sleep_until(deaf_at) => return "the subscription is silent, even of this host's own messages",
+            };
+            let Some(message) = message else {
+                return "the connection ended";
+            };
+            // Nothing that comes from outside may end the listening, not even a mistake of ours.
+            match catch_unwind(AssertUnwindSafe(|| self.carry_out(message))) {
+                Ok(Heard::Own) => deaf_at = Instant::now() + patience,
+                Ok(Heard::Other) => {}
+                Err(_) => self.reject("panic", &"the message made its handler panic"),
+            }
+        }
+    }
+
+    fn carry_out(&self, Delivery { topic, body }: Delivery) -> Heard {
+        if body.len() > self.shared.options.max_message {
+            self.reject(
+                "too_large",
+                &format_args!("{} bytes, more than manager.max_message", body.len()),
+            );
+            return Heard::Other;
+        }
+        if topic == self.shared.topics.all || topic == self.shared.topics.own {
+            return match HostMessage::decode(&body) {
+                Ok(message) => self.of_host(message),
+                Err(error) => {
+                    self.reject("host_message", &error);
+                    Heard::Other
+                }
+            };
+        }
+        match self.shared.wire.decode(body) {
+            Ok(message) => self.of_wire(message),
+            Err(error) => self.reject(error.reason(), &error),
+        }
+        Heard::Other
+    }
+
+    fn of_wire(&self, message: Message) {
+        let own = &self.shared.host_id;
+        match message {
+            Message::Callback {
+                host_id,
+                callback,
+                args,
+            } => {
+                if host_id == *own {
+                    self.shared.foreign.holds_clients();
+                    self.answered(callback.id.parse().ok(), Ack { sid: None, args });
+                }
+            }
+            Message::Command { host_id, .. } if host_id.as_ref() == Some(own) => {}
+            Message::Command {
+                host_id,
+                command,
+                callback,
+            } => {
+                let ours = host_id
+                    .as_ref()
+                    .is_some_and(|host| self.shared.hosts.contains(host));
+                if !ours {
+                    self.shared.foreign.heard();
+                }
+                counter!(metric::BROKER_RECEIVED, "method" => command.method()).increment(1);
+                match (command, host_id, callback) {
+                    (Command::Emit(emit), Some(asker), Some(callback)) => {
+                        if !ours {
+                            self.shared.foreign.holds_clients();
+                        }
+                        self.deliver_with_ack(&emit, asker, callback, ours);
+                    }
+                    (command, _, _) => {
+                        if let Err(error) = super::do_locally(self.local.as_ref(), &command) {
+                            self.reject("room_is_sid", &error);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn of_host(&self, message: HostMessage) -> Heard {
+        let shared = &self.shared;
+        match message {
+            HostMessage::Alive { host } if host == shared.host_id => return Heard::Own,
+            HostMessage::Alive { host } => {
+                if shared.hosts.alive(host) {
+                    // So that the newcomer need not wait for the next heartbeat.
+                    let shared = shared.clone();
+                    tokio::spawn(async move { shared.show().await });
+                }
+            }
+            HostMessage::Gone { host } => shared.hosts.gone(&host),
+            HostMessage::Sockets { host, .. } if host == shared.host_id => {}
+            HostMessage::Sockets {
+                host,
+                id,
+                namespace,
+                target,
+            } => {
+                let answer = HostMessage::SocketsAre {
+                    host: shared.host_id.clone(),
+                    id,
+                    sockets: self.local.sockets(&namespace, &target),
+                };
+                self.tell(host, answer);
+            }
+            HostMessage::SocketsAre { host, id, sockets } => {
+                shared
+                    .queries
+                    .with(id, |answers| answers.try_send((host, sockets)));
+            }
+            HostMessage::Expect { host, id, count } => {
+                shared.asks.with(id, |ask| ask.expect(&host, count));
+            }
+            HostMessage::Ack {
+                id,
+                sid,
+                args,
+                attachments,
+            } => match ack_args(&args, &attachments) {
+                Some(args) => self.answered(Some(id), Ack { sid, args }),
+                None => self.reject("host_message", &"an ack whose arguments cannot be read"),
+            },
+        }
+        Heard::Other
+    }
+
+    /// Emits for another host, and passes on what the clients answer.
+    fn deliver_with_ack(&self, emit: &Emit, asker: String, callback: Callback, ours: bool) {
+        let Ok(permit) = self.shared.answering.clone().try_acquire_owned() else {
+            counter!(metric::ACKS_DROPPED, "reason" => "too_many_pending").increment(1);
+            self.local.deliver(emit);
+            return;
+        };
+        let (sender, acks) = mpsc::channel(64);
+        let count = self
+            .local
+            .deliver_with_ack(emit, self.shared.options.ack_timeout, sender);
+        let answers = Answers {
+            shared: self.shared.clone(),
+            asker,
+            callback,
+            _permit: permit,
+        };
+        match callback_id(&answers.callback).filter(|_| ours) {
+            Some(id) => drop(tokio::spawn(answers.to_host(id, count, acks))),
+            None if count > 0 => drop(tokio::spawn(answers.to_foreign_host(acks))),
+            None => {}
+        }
+    }
+
+    fn answered(&self, id: Option<u64>, ack: Ack) {
+        let taken = id.and_then(|id| self.shared.asks.with(id, |ask| ask.answer(ack)));
+        let reason = match taken {
+            Some(true) => return,
+            Some(false) => "queue_full",
+            None => "nobody_waits",
+        };
+        counter!(metric::ACKS_DROPPED, "reason" => reason).increment(1);
+    }
+
+    /// Publishing may have to wait for the very queue that is being read; so not from here.
+    fn tell(&self, host: String, message: HostMessage) {
+        let shared = self.shared.clone();
+        tokio::spawn(async move { shared.tell(&host, &message).await });
+    }
+
+    fn reject(&self, reason: &'static str, why: &dyn std::fmt::Display) {
+        counter!(metric::BROKER_REJECTED, "reason" => reason).increment(1);
+        if let Some(unlogged) = self.rejected.allow(reason) {
+            tracing::warn!(
+                reason,
+                unlogged,
+                "a message from the broker was passed over: {why}"
+            );
+        }
+    }
+}
+
+/// Whose message it was.
+enum Heard {
+    /// This host's own heartbeat: the way through the broker is open.
+    Own,
+    Other,
+}
+
+fn callback_id(callback: &Callback) -> Option<u64> {
+    callback.id.parse().ok()
+}
+
+/// The way back for the acks to an emit of another host.
+struct Answers<B, W> {
+    shared: Arc<Shared<B, W>>,
+    asker: String,
+    callback: Callback,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<B: Broker, W: Wire> Answers<B, W> {
+    async fn to_host(self, id: u64, count: usize, mut acks: mpsc::Receiver<Ack>) {
+        let host = self.shared.host_id.clone();
+        self.shared
+            .tell(&self.asker, &HostMessage::Expect { host, id, count })
+            .await;
+        while let Some(ack) = acks.recv().await {
+            match HostMessage::ack(id, &ack) {
+                Ok(message) => self.shared.tell(&self.asker, &message).await,
+                Err(_) => counter!(metric::ACKS_DROPPED, "reason" => "not_json").increment(1),
+            }
+        }
+    }
+
+    async fn to_foreign_host(self, mut acks: mpsc::Receiver<Ack>) {
+        while let Some(Ack { args, .. }) = acks.recv().await {
+            let message = Message::Callback {
+                host_id: self.asker.clone(),
+                callback: self.callback.clone(),
+                args,
+            };
+            if let Err(error) = self.shared.publish(message).await {
+                tracing::debug!(%error, "an ack did not reach its host, which will time out");
+            }
+        }
+    }
+}
+
+impl<B: Broker, W: Wire> Shared<B, W> {
+    async fn show(&self) {
+        let host = self.host_id.clone();
+        if let Err(error) = self
+            .publish_to(&self.topics.all, &HostMessage::Alive { host })
+            .await
+        {
+            tracing::debug!(%error, "a heartbeat was not published");
+        }
+    }
+
+    async fn tell(&self, host: &str, message: &HostMessage) {
+        if let Err(error) = self.publish_to(&self.topics.of(host), message).await {
+            tracing::debug!(%error, host_id = host, "an answer did not reach its host, which will time out");
+        }
+    }
+}

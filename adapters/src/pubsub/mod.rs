@@ -1,0 +1,365 @@
+//! The rules of a cluster, once for all brokers and wires.
+//!
+//! - What a host asks for it does locally first, then publishes.
+//! - A host carries out what others publish, and passes over what carries its own id.
+//! - What concerns one socket is published only when the socket is not here.
+//! - What the wire lacks (heartbeats, ack counts, queries) travels between Hallporter hosts on topics of their own,
+//!   `CHANNEL.hallporter` for all of them and `CHANNEL.hallporter.HOST` for one.
+
+mod acks;
+mod host_message;
+mod hosts;
+mod listen;
+mod pending;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use metrics::counter;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{Broker, BrokerError};
+use crate::wire::{Callback, Message, Wire};
+use crate::{
+    ClientManager, Command, Emit, LocalSockets, ManagerError, SocketInfo, Status, Target, metric,
+};
+
+use acks::{Ask, ForeignHosts};
+use host_message::{HostMessage, HostTopics};
+use hosts::Hosts;
+use pending::Pending;
+
+pub use acks::AckStream;
+
+/// What a manager may be told; every field has a default.
+#[derive(Clone, Debug)]
+pub struct ManagerOptions {
+    /// Separates clusters on one broker. Default `socketio`, as python-socketio's (Flask-SocketIO: `flask-socketio`).
+    pub channel: String,
+    /// The largest message published or accepted, in bytes. Default 1 MiB.
+    pub max_message: usize,
+    /// How often a host shows itself to the others, and to itself: one that has not heard itself three times
+    /// subscribes anew. Default 2 s.
+    pub canary_interval: Duration,
+    /// How long the clients' acks to an emit of another host are waited for. Default 60 s, as python-socketio's `call`.
+    pub ack_timeout: Duration,
+    /// How long other hosts may take to answer a query. Default 5 s.
+    pub query_timeout: Duration,
+}
+
+impl Default for ManagerOptions {
+    fn default() -> Self {
+        Self {
+            channel: "socketio".into(),
+            max_message: 1 << 20,
+            canary_interval: Duration::from_secs(2),
+            ack_timeout: Duration::from_secs(60),
+            query_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Emits with ack and queries that may be waited for at once.
+const MAX_PENDING: usize = 65_536;
+
+/// The [`ClientManager`] over any broker and wire.
+#[derive(Debug)]
+pub struct PubSubManager<B, W> {
+    shared: Arc<Shared<B, W>>,
+}
+
+#[derive(Debug)]
+struct Shared<B, W> {
+    host_id: String,
+    broker: B,
+    wire: W,
+    options: ManagerOptions,
+    topics: HostTopics,
+    /// The sockets of this host; none for a write-only manager.
+    local: OnceLock<Arc<dyn LocalSockets>>,
+    status: watch::Sender<Status>,
+    hosts: Hosts,
+    asks: Pending<Ask>,
+    queries: Pending<mpsc::Sender<(String, Vec<SocketInfo>)>>,
+    /// Limits the emits of other hosts whose acks are being waited for.
+    answering: Arc<Semaphore>,
+    foreign: Arc<ForeignHosts>,
+    stop: CancellationToken,
+}
+
+impl<B: Broker, W: Wire> PubSubManager<B, W> {
+    /// A manager that does not listen until it is started.
+    pub fn new(broker: B, wire: W, options: ManagerOptions) -> Self {
+        let host_id = uuid::Uuid::new_v4().simple().to_string();
+        let topics = HostTopics::new(&options.channel, &host_id);
+        Self {
+            shared: Arc::new(Shared {
+                hosts: Hosts::new(host_id.clone(), options.canary_interval),
+                host_id,
+                broker,
+                wire,
+                options,
+                topics,
+                local: OnceLock::new(),
+                status: watch::Sender::new(Status::Idle),
+                asks: Pending::new(MAX_PENDING),
+                queries: Pending::new(MAX_PENDING),
+                answering: Arc::new(Semaphore::new(MAX_PENDING)),
+                foreign: Arc::default(),
+                stop: CancellationToken::new(),
+            }),
+        }
+    }
+}
+
+impl<B, W> Drop for PubSubManager<B, W> {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+#[async_trait]
+impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
+    fn host_id(&self) -> &str {
+        &self.shared.host_id
+    }
+
+    fn start(&self, local: Arc<dyn LocalSockets>) {
+        if self.shared.local.set(local).is_ok() {
+            tokio::spawn(listen::listen(self.shared.clone()));
+            tokio::spawn(listen::heartbeat(self.shared.clone()));
+        }
+    }
+
+    async fn connect(&self) -> Result<(), ManagerError> {
+        let connected = self.shared.broker.connect().await;
+        connected.map_err(|error| self.shared.manager_error(error))
+    }
+
+    async fn send(&self, command: Command) -> Result<(), ManagerError> {
+        if let Some(local) = self.shared.local.get()
+            && do_locally(local.as_ref(), &command)? == Scope::Here
+        {
+            return Ok(());
+        }
+        self.shared
+            .publish(self.shared.message(command, None))
+            .await
+    }
+
+    async fn emit_with_ack(
+        &self,
+        emit: Emit,
+        timeout: Duration,
+    ) -> Result<AckStream, ManagerError> {
+        let shared = &self.shared;
+        let local = shared.local.get().ok_or(ManagerError::WriteOnly)?;
+        let (stream, ask) = AckStream::open(
+            &shared.asks,
+            shared.foreign.clone(),
+            shared.hosts.others(),
+            timeout,
+        )?;
+        ask.asked(local.deliver_with_ack(&emit, timeout, ask.sender()));
+        let token = emit.target.rooms.as_ref().and_then(|rooms| rooms.first());
+        let callback = Callback {
+            token: serde_json::Value::from(token.map_or("", String::as_str))
+                .to_string()
+                .into(),
+            namespace: emit.namespace.clone(),
+            id: stream.id().to_string().into(),
+        };
+        shared
+            .publish(shared.message(Command::Emit(emit), Some(callback)))
+            .await?;
+        Ok(stream)
+    }
+
+    async fn sockets(
+        &self,
+        namespace: &str,
+        target: &Target,
+    ) -> Result<Vec<SocketInfo>, ManagerError> {
+        let shared = &self.shared;
+        let local = shared.local.get().ok_or(ManagerError::WriteOnly)?;
+        let mut sockets = local.sockets(namespace, target);
+        let mut waiting = shared.hosts.others();
+        if waiting.is_empty() {
+            return Ok(sockets);
+        }
+        let (sender, mut answers) = mpsc::channel(waiting.len());
+        let entry = shared.queries.insert(sender)?;
+        let question = HostMessage::Sockets {
+            host: shared.host_id.clone(),
+            id: entry.id(),
+            namespace: namespace.into(),
+            target: target.clone(),
+        };
+        shared.publish_to(&shared.topics.all, &question).await?;
+        let after = shared.options.query_timeout;
+        let complete = tokio::time::timeout(after, async {
+            while !waiting.is_empty() {
+                let Some((host, theirs)) = answers.recv().await else {
+                    break;
+                };
+                if waiting.remove(&host) {
+                    sockets.extend(theirs.into_iter().map(|socket| SocketInfo {
+                        host_id: host.clone(),
+                        ..socket
+                    }));
+                }
+            }
+        });
+        match complete.await {
+            Ok(()) => Ok(sockets),
+            Err(_) => Err(ManagerError::Unanswered {
+                hosts: waiting.into_iter().collect(),
+                after,
+            }),
+        }
+    }
+
+    fn hosts(&self) -> Vec<String> {
+        let mut hosts: Vec<String> = self.shared.hosts.others().into_iter().collect();
+        hosts.push(self.shared.host_id.clone());
+        hosts
+    }
+
+    fn status(&self) -> watch::Receiver<Status> {
+        self.shared.status.subscribe()
+    }
+
+    async fn close(&self) {
+        if self.shared.local.get().is_some() && !self.shared.stop.is_cancelled() {
+            let host = self.shared.host_id.clone();
+            let goodbye = HostMessage::Gone { host };
+            if let Err(error) = self
+                .shared
+                .publish_to(&self.shared.topics.all, &goodbye)
+                .await
+            {
+                tracing::debug!(%error, "the other hosts were not told of the leave; they will notice");
+            }
+        }
+        self.shared.stop.cancel();
+        self.shared.status.send_replace(Status::Idle);
+    }
+}
+
+/// Whom a command still concerns once this host has done it.
+#[derive(PartialEq, Eq)]
+enum Scope {
+    /// Nobody else.
+    Here,
+    /// All other hosts.
+    Others,
+}
+
+/// Does a command for the sockets of this host.
+fn do_locally(local: &dyn LocalSockets, command: &Command) -> Result<Scope, ManagerError> {
+    match command {
+        Command::Emit(emit) => {
+            local.deliver(emit);
+            return Ok(Scope::Others);
+        }
+        Command::CloseRoom { namespace, room } => {
+            local.close_room(namespace, room)?;
+            return Ok(Scope::Others);
+        }
+        Command::EnterRoom(membership) => {
+            local.enter_room(membership)?;
+        }
+        Command::LeaveRoom(membership) => local.leave_room(membership),
+        Command::Disconnect { namespace, sid } => {
+            let here = local.has(namespace, sid);
+            local.disconnect(namespace, sid);
+            return Ok(if here { Scope::Here } else { Scope::Others });
+        }
+    }
+    let (Command::EnterRoom(membership) | Command::LeaveRoom(membership)) = command else {
+        return Ok(Scope::Others);
+    };
+    Ok(match local.has(&membership.namespace, &membership.sid) {
+        true => Scope::Here,
+        false => Scope::Others,
+    })
+}
+
+impl<B: Broker, W: Wire> Shared<B, W> {
+    fn message(&self, command: Command, callback: Option<Callback>) -> Message {
+        Message::Command {
+            host_id: Some(self.host_id.clone()),
+            command,
+            callback,
+        }
+    }
+
+    async fn publish(&self, message: Message) -> Result<(), ManagerError> {
+        let method = match &message {
+            Message::Command { command, .. } => command.method(),
+            Message::Callback { .. } => "callback",
+        };
+        match self.wire.encode(&message) {
+            Some(body) => {
+                self.publish_bytes(&self.wire.topic(&message), body, method)
+                    .await
+            }
+            None => {
+                if let Message::Callback { .. } = message {
+                    counter!(metric::ACKS_DROPPED, "reason" => "binary").increment(1);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Publishes what only Hallporter hosts understand.
+    async fn publish_to(&self, topic: &str, message: &HostMessage) -> Result<(), ManagerError> {
+        self.publish_bytes(topic, message.encode(), "host").await
+    }
+
+    async fn publish_bytes(
+        &self,
+        topic: &str,
+        body: Bytes,
+        method: &'static str,
+    ) -> Result<(), ManagerError> {
+        let limit = self.options.max_message;
+        let published = match body.len() {
+            size if size > limit => Err(ManagerError::TooLarge { size, limit }),
+            _ => self
+                .broker
+                .publish(topic, body)
+                .await
+                .map_err(|error| self.manager_error(error)),
+        };
+        match &published {
+            Ok(()) => counter!(metric::BROKER_PUBLISHED, "method" => method).increment(1),
+            Err(error) => {
+                counter!(metric::BROKER_PUBLISH_FAILED, "reason" => failure(error)).increment(1)
+            }
+        }
+        published
+    }
+
+    fn manager_error(&self, error: BrokerError) -> ManagerError {
+        let url = self.broker.url().to_owned();
+        match error {
+            BrokerError::Unavailable(reason) => ManagerError::Unavailable { url, reason },
+            BrokerError::TimedOut(after) => ManagerError::TimedOut { url, after },
+            BrokerError::Refused(reason) => ManagerError::Refused { url, reason },
+        }
+    }
+}
+
+const fn failure(error: &ManagerError) -> &'static str {
+    match error {
+        ManagerError::TooLarge { .. } => "too_large",
+        ManagerError::TimedOut { .. } => "timed_out",
+        ManagerError::Refused { .. } => "refused",
+        _ => "unavailable",
+    }
+}

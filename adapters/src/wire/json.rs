@@ -1,0 +1,194 @@
+//! The tokens of a JSON text, for what has to be known about data that is not parsed.
+
+use memchr::memchr2;
+
+/// One token of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Token<'a> {
+    /// `[` or `{`
+    Open(u8),
+    /// `]` or `}`
+    Close,
+    /// `:`
+    Colon,
+    /// `,`
+    Comma,
+    /// A string, quotes included.
+    Text(&'a str),
+    /// Anything else: numbers, `true`, `NaN`.
+    Word(&'a str),
+}
+
+/// Splits a text into tokens; where the text is not JSON the tokens are of no meaning, but there is an end to them.
+#[derive(Clone, Debug)]
+pub(super) struct Tokens<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Tokens<'a> {
+    pub(super) fn of(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// Where in the text the next token is looked for.
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    fn end_of_text(&self, start: usize) -> usize {
+        let bytes = self.text.as_bytes();
+        let mut at = start + 1;
+        while let Some(found) = memchr2(b'"', b'\\', &bytes[at.min(bytes.len())..]) {
+            at += found + 1;
+            if bytes[at - 1] == b'"' {
+                return at;
+            }
+            at += 1;
+        }
+        bytes.len()
+    }
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = Token<'a>;
+
+    fn next(&mut self) -> Option<Token<'a>> {
+        let bytes = self.text.as_bytes();
+        let start = self.at
+            + bytes[self.at..]
+                .iter()
+                .position(|byte| !byte.is_ascii_whitespace())?;
+        let (token, end) = match bytes[start] {
+            open @ (b'[' | b'{') => (Token::Open(open), start + 1),
+            b']' | b'}' => (Token::Close, start + 1),
+            b':' => (Token::Colon, start + 1),
+            b',' => (Token::Comma, start + 1),
+            b'"' => {
+                let end = self.end_of_text(start);
+                (Token::Text(&self.text[start..end]), end)
+            }
+            _ => {
+                let length = bytes[start..]
+                    .iter()
+                    .position(|byte| {
+                        matches!(byte, b'[' | b']' | b'{' | b'}' | b':' | b',' | b'"')
+                            || byte.is_ascii_whitespace()
+                    })
+                    .unwrap_or(bytes.len() - start);
+                (
+                    Token::Word(&self.text[start..start + length]),
+                    start + length,
+                )
+            }
+        };
+        self.at = end;
+        Some(token)
+    }
+}
+
+/// How deep arrays and objects are nested.
+pub(super) fn depth(text: &str) -> usize {
+    let (mut now, mut most) = (0usize, 0usize);
+    for token in Tokens::of(text) {
+        match token {
+            Token::Open(_) => {
+                now += 1;
+                most = most.max(now);
+            }
+            Token::Close => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
+}
+
+/// Whether every `{"_placeholder":true,"num":N}` names one of `attachments` attachments.
+/// A client that is sent another one ends its connection.
+pub(super) fn placeholders_fit(text: &str, attachments: usize) -> bool {
+    #[derive(Default)]
+    struct Object<'a> {
+        key: &'a str,
+        is_placeholder: bool,
+        num: Option<&'a str>,
+    }
+    let fits = |object: &Object<'_>| {
+        let number = object.num.and_then(|num| num.parse::<usize>().ok());
+        !object.is_placeholder || number.is_some_and(|number| number < attachments)
+    };
+    let mut open: Vec<Object<'_>> = Vec::new();
+    let mut tokens = Tokens::of(text);
+    while let Some(token) = tokens.next() {
+        let key = open.last_mut();
+        match (token, key) {
+            (Token::Open(_), _) => open.push(Object::default()),
+            (Token::Close, _) => {
+                if open.pop().is_some_and(|object| !fits(&object)) {
+                    return false;
+                }
+            }
+            (Token::Text(text), Some(object)) => {
+                if tokens.clone().next() == Some(Token::Colon) {
+                    object.key = text;
+                }
+            }
+            (Token::Word("true"), Some(object)) if object.key == r#""_placeholder""# => {
+                object.is_placeholder = true
+            }
+            (Token::Word(word), Some(object)) if object.key == r#""num""# => {
+                object.num = Some(word)
+            }
+            _ => {}
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn depth_counts_brackets_outside_strings() {
+        for (text, expected) in [
+            ("1", 0),
+            ("[]", 1),
+            (r#"{"a":[{"b":"[[[["}]}"#, 3),
+            (r#"["\"[[["]"#, 1),
+            ("", 0),
+        ] {
+            assert_eq!(depth(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn placeholders_must_name_an_attachment() {
+        for (text, fits) in [
+            (r#"[{"_placeholder":true,"num":1}]"#, true),
+            (r#"[{"_placeholder":true,"num":2}]"#, false),
+            (r#"[{"num": 7, "_placeholder": true}]"#, false),
+            (r#"[{"_placeholder":true}]"#, false),
+            (
+                r#"[{"_placeholder":false,"num":7},{"num":7},"_placeholder"]"#,
+                true,
+            ),
+            (r#"[{"x":{"_placeholder":true,"num":-1}}]"#, false),
+            (r#"["{\"_placeholder\":true,\"num\":7}"]"#, true),
+        ] {
+            assert_eq!(placeholders_fit(text, 2), fits, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_has_an_end(text in ".*") {
+            let covered: usize = Tokens::of(&text).map(|token| match token {
+                Token::Text(part) | Token::Word(part) => part.len(),
+                _ => 1,
+            }).sum();
+            prop_assert!(covered <= text.len());
+        }
+    }
+}
