@@ -1,1 +1,31 @@
-//! x
+//! The running system from outside: starts real gateways, a real broker and real clients, and stops them again.
+//!
+//! A test starts a [`Cluster`], connects [`Client`]s through a [`Driver`], acts, and compares what each client was
+//! told until a [`fence`]: an event sent last on the same way, behind which nothing of the act can still be coming.
+//! Every process is a [`Process`] and dies with the value that holds it. The output of all of them appears, in the
+//! order of its writing, when a test fails.
+
+mod client;
+mod cluster;
+mod driver;
+mod fence;
+mod gateway;
+mod log;
+mod paths;
+mod process;
+mod redis_server;
+
+pub use client::{Client, Connect, Report};
+pub use cluster::Cluster;
+pub use driver::Driver;
+pub use fence::{fence, fence_name, until_each};
+pub use gateway::Gateway;
+pub use log::Log;
+pub use paths::{artefacts, clients, example, hallporter, python};
+pub use process::{Ended, Process, run};
+pub use redis_server::RedisServer;
+
+use std::time::Duration;
+
+/// How long anything may take that is expected to happen.
+pub const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,74 @@
+# The one door to everything that is checked. `make test` is what CI runs; see .ci/run.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := test
+
+CLIENTS := tests/clients
+PYTHON := .cache/python
+PYTHON_READY := $(PYTHON)/.ready
+NODE_READY := $(CLIENTS)/node_modules/.ready
+
+# The features of the library crates; each has to build with no other.
+ADAPTER_FEATURES := redis http socketioxide conformance
+EMITTER_FEATURES := redis http
+
+.PHONY: test setup setup-system setup-node setup-python fmt lint unit build e2e doc features
+
+test: setup fmt lint unit e2e doc features
+
+## Installs what a fresh Debian machine lacks beside cargo, node and python3; does nothing when all is there.
+setup: setup-system setup-node setup-python
+
+setup-system:
+	@packages=(); \
+	command -v redis-server >/dev/null || packages+=(redis-server); \
+	command -v chromium >/dev/null || packages+=(chromium); \
+	command -v setpriv >/dev/null || packages+=(util-linux); \
+	python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv); \
+	if [ $${#packages[@]} -gt 0 ]; then \
+	  apt-get update; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$${packages[@]}"; \
+	fi
+
+setup-node: $(NODE_READY)
+
+$(NODE_READY): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
+	cd $(CLIENTS) && npm ci --ignore-scripts
+	touch $@
+
+setup-python: $(PYTHON_READY)
+
+$(PYTHON_READY): $(CLIENTS)/requirements.txt | setup-system
+	rm -rf $(PYTHON)
+	python3 -m venv $(PYTHON)
+	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check --requirement $(CLIENTS)/requirements.txt
+	touch $@
+
+fmt:
+	cargo fmt --all --check
+
+lint:
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+## Unit tests, golden samples and the conformance suite.
+unit: setup-system
+	cargo test --workspace --exclude e2e --all-features
+
+build:
+	cargo build -p hallporter --bin hallporter --example reference
+
+## The running system from outside: real servers, real clients, a real Redis.
+e2e: setup build
+	cargo test -p e2e
+
+doc:
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features
+
+features:
+	for feature in $(ADAPTER_FEATURES); do \
+	  cargo check -p hallporter-adapters --no-default-features --features "$$feature"; \
+	done
+	for feature in $(EMITTER_FEATURES); do \
+	  cargo check -p hallporter-emitter --no-default-features --features "$$feature"; \
+	done

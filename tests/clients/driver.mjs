@@ -1,0 +1,93 @@
+// Drives many socket.io-client clients for the tests: requests come in as JSON lines, reports go out as JSON lines.
+//
+// A request `{"id", "op", ...}` is answered by `{"reply": id, "ok": value}` or `{"reply": id, "error": text}`.
+// What happens to a client is reported as `{"client": name, "kind": ..., ...}`.
+
+import { createInterface } from "node:readline";
+import { io } from "socket.io-client";
+import { decode, encode } from "./values.mjs";
+
+const clients = new Map();
+
+function write(line) {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}
+
+/** Counts the numbered events of each emitter instead of reporting them; their arguments are (emitter, number). */
+class Counter {
+  received = 0;
+  disorder = 0;
+  last = new Map();
+
+  see([emitter, number]) {
+    this.received += 1;
+    if (number <= (this.last.get(emitter) ?? -1)) this.disorder += 1;
+    else this.last.set(emitter, number);
+  }
+}
+
+function open({ client: name, url, namespace = "/", transports, path, auth, share, replies = {}, count }) {
+  const socket = share
+    ? clients.get(share).socket.io.socket(namespace, { auth })
+    : io(url + namespace, { transports, path, auth, forceNew: true, reconnectionDelay: 50 });
+  const counter = new Counter();
+  const upgraded = new Promise((resolve) => {
+    socket.io.on("open", () => socket.io.engine.once("upgrade", (transport) => resolve(transport.name)));
+  });
+  clients.set(name, { socket, counter, upgraded });
+  const report = (kind, more) => write({ client: name, kind, ...more });
+  socket.on("connect", () => report("connect", { sid: socket.id }));
+  socket.on("disconnect", (reason) => report("disconnect", { reason }));
+  socket.on("connect_error", (error) => report("connect_error", { message: error.message, data: encode(error.data) }));
+  socket.onAny((event, ...args) => {
+    if (event === count) return counter.see(args);
+    const ack = typeof args.at(-1) === "function" ? args.pop() : undefined;
+    report("event", { event, args: encode(args) });
+    if (ack && event in replies) ack(...decode(replies[event]));
+  });
+  if (share) socket.connect();
+}
+
+const operations = {
+  connect: open,
+  async emit({ client, event, args, ack, timeout = 8000 }) {
+    const { socket } = clients.get(client);
+    if (!ack) {
+      socket.emit(event, ...decode(args));
+      return null;
+    }
+    return new Promise((resolve, reject) => {
+      const overdue = setTimeout(() => reject(new Error(`no ack of ${event} within ${timeout} ms`)), timeout);
+      socket.emit(event, ...decode(args), (...answer) => {
+        clearTimeout(overdue);
+        resolve(encode(answer));
+      });
+    });
+  },
+  upgraded({ client }) {
+    return clients.get(client).upgraded;
+  },
+  transport({ client }) {
+    return clients.get(client).socket.io.engine.transport.name;
+  },
+  summary({ client }) {
+    const { received, disorder } = clients.get(client).counter;
+    return { received, disorder };
+  },
+  disconnect({ client }) {
+    clients.get(client).socket.disconnect();
+  },
+};
+
+async function answer(line) {
+  const request = JSON.parse(line);
+  try {
+    write({ reply: request.id, ok: (await operations[request.op](request)) ?? null });
+  } catch (error) {
+    write({ reply: request.id, error: String(error?.message ?? error) });
+  }
+}
+
+createInterface({ input: process.stdin })
+  .on("line", answer)
+  .on("close", () => process.exit(0));

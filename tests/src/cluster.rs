@@ -1,0 +1,44 @@
+//! What most tests need: two gateways on one Redis.
+
+use anyhow::Result;
+
+use crate::{Gateway, RedisServer};
+
+/// Two reference applications, `a` and `b`, joined by a Redis of their own.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The broker.
+    pub redis: RedisServer,
+    /// One gateway.
+    pub a: Gateway,
+    /// The other.
+    pub b: Gateway,
+}
+
+impl Cluster {
+    /// Starts one on the default channel.
+    ///
+    /// # Errors
+    /// Something is not installed, not built, or does not start.
+    pub async fn start() -> Result<Self> {
+        Self::on_channel("socketio").await
+    }
+
+    /// Starts one on a channel of this name.
+    ///
+    /// # Errors
+    /// Something is not installed, not built, or does not start.
+    pub async fn on_channel(channel: &str) -> Result<Self> {
+        let redis = RedisServer::start().await?;
+        let url = redis.url();
+        let environment = [
+            ("HALLPORTER_MANAGER__URL", url.as_str()),
+            ("HALLPORTER_MANAGER__CHANNEL", channel),
+        ];
+        let (a, b) = tokio::try_join!(
+            Gateway::reference("gateway-a", &environment),
+            Gateway::reference("gateway-b", &environment)
+        )?;
+        Ok(Self { redis, a, b })
+    }
+}

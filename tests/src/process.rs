@@ -1,0 +1,142 @@
+//! Child processes that do not outlive the test.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, anyhow};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use crate::{Log, PATIENCE};
+
+/// A running child. It is killed when this value goes, however the test ends, and when the test process is killed.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    log: Log,
+}
+
+/// A command for `program` that dies with the thread that starts it.
+fn command(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL"])
+        .arg(program)
+        .kill_on_drop(true)
+        .stdin(Stdio::null());
+    command
+}
+
+impl Process {
+    /// Starts `program` as `name`; its standard error goes to the log.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start<A: AsRef<OsStr>>(
+        name: &str,
+        program: &Path,
+        configure: impl FnOnce(&mut Command),
+        args: impl IntoIterator<Item = A>,
+    ) -> Result<Self> {
+        let mut command = command(program);
+        command
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        configure(&mut command);
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let log = Log::new(name);
+        log.follow(child.stderr.take().context("standard error is piped")?);
+        Ok(Self { child, log })
+    }
+
+    /// What it has printed to standard error, and to standard output if that is logged.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Its standard output, once.
+    pub(crate) fn stdout(&mut self) -> Result<ChildStdout> {
+        self.child
+            .stdout
+            .take()
+            .context("standard output is taken once")
+    }
+
+    /// Its standard input, once, where the command pipes it.
+    pub(crate) fn stdin(&mut self) -> Result<ChildStdin> {
+        self.child
+            .stdin
+            .take()
+            .context("standard input is piped and taken once")
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It is no longer there.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let id = self.child.id().context("the process has ended")?;
+        let pid = Pid::from_raw(id.try_into()?).context("no process has the id 0")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// Kills it and waits until it is gone.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub async fn kill(&mut self) -> Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
+    /// Waits until it ends by itself and returns its exit code.
+    ///
+    /// # Errors
+    /// It does not end in time, or by a signal.
+    pub async fn ended(&mut self) -> Result<i32> {
+        let status = tokio::time::timeout(PATIENCE, self.child.wait())
+            .await
+            .context("it does not end")??;
+        status
+            .code()
+            .ok_or_else(|| anyhow!("it ended by a signal: {status}"))
+    }
+}
+
+/// What a program that ran to its end left behind.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code.
+    pub code: i32,
+    /// What it printed to standard output.
+    pub stdout: String,
+    /// What it printed to standard error.
+    pub stderr: String,
+}
+
+/// Runs `program` to its end.
+///
+/// # Errors
+/// It cannot be started, or does not end in time by itself.
+pub async fn run<A: AsRef<OsStr>>(
+    program: &Path,
+    args: impl IntoIterator<Item = A>,
+) -> Result<Ended> {
+    let output = command(program).args(args).output();
+    let output = tokio::time::timeout(3 * PATIENCE, output)
+        .await
+        .with_context(|| format!("{} does not end", program.display()))?
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    Ok(Ended {
+        code: output
+            .status
+            .code()
+            .ok_or_else(|| anyhow!("ended by a signal: {}", output.status))?,
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
