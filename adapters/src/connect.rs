@@ -22,10 +22,7 @@ pub type HttpManager = PubSubManager<crate::broker::HttpBroker, PythonWire>;
 ///
 /// # Errors
 /// When the URL names a broker this build has no code for, or one that its client library does not understand.
-pub fn manager(
-    url: &BrokerUrl,
-    options: ManagerOptions,
-) -> Result<Arc<dyn ClientManager>, UrlError> {
+pub fn manager(url: &BrokerUrl, options: ManagerOptions) -> Result<Arc<dyn ClientManager>, UrlError> {
     let wire = PythonWire::new(&options.channel);
     match url.scheme() {
         Scheme::Memory => {

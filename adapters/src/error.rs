@@ -15,9 +15,7 @@ pub enum ManagerError {
         reason: String,
     },
     /// The broker did not answer in time. Whether it took the message is unknown.
-    #[error(
-        "the broker at {url} did not answer within {after:?}; whether it took the message is unknown"
-    )]
+    #[error("the broker at {url} did not answer within {after:?}; whether it took the message is unknown")]
     TimedOut {
         /// The broker, password masked.
         url: String,
@@ -58,9 +56,7 @@ pub enum ManagerError {
         after: std::time::Duration,
     },
     /// As many answers are being waited for as this host allows.
-    #[error(
-        "{limit} acks or queries are already being waited for; wait for some to end or shorten their time-outs"
-    )]
+    #[error("{limit} acks or queries are already being waited for; wait for some to end or shorten their time-outs")]
     TooManyPending {
         /// The limit.
         limit: usize,

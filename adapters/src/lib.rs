@@ -15,6 +15,7 @@ mod command;
 pub mod conformance;
 mod connect;
 mod error;
+mod json;
 mod local;
 mod log_limit;
 mod manager;
@@ -25,7 +26,7 @@ pub mod socketioxide;
 pub mod url;
 pub mod wire;
 
-pub use args::{Args, EncodeError, EventName};
+pub use args::{Args, ArgsError, EncodeError, EventName};
 pub use command::{Command, Emit, Membership, Target};
 #[cfg(feature = "http")]
 pub use connect::HttpManager;

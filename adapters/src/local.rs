@@ -12,11 +12,11 @@ use crate::{Args, Emit, Membership, SocketInfo, Target};
 /// Calls come from the listener, one at a time and in the order of the messages, and from whoever uses the manager.
 /// They return at once: what takes time (a slow client, an ack) happens behind them.
 pub trait LocalSockets: Debug + Send + Sync + 'static {
-    /// Hands an event to the sockets of this host that are meant, each once. Returns how many there were.
-    fn deliver(&self, emit: &Emit) -> usize;
+    /// Hands an event to the sockets of this host that are meant, each once.
+    fn deliver(&self, emit: &Emit);
 
     /// As [`deliver`](Self::deliver), asking each client for an ack. What comes back within `timeout` goes to
-    /// `acks`; the channel is dropped when all have answered or the time is over.
+    /// `acks`; the channel is dropped when all have answered or the time is over. Returns how many were asked.
     fn deliver_with_ack(&self, emit: &Emit, timeout: Duration, acks: mpsc::Sender<Ack>) -> usize;
 
     /// Whether this host holds the socket.

@@ -43,18 +43,13 @@ pub trait ClientManager: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`send`](Self::send); and for a write-only manager, which nobody could answer.
-    async fn emit_with_ack(&self, emit: Emit, timeout: Duration)
-    -> Result<AckStream, ManagerError>;
+    async fn emit_with_ack(&self, emit: Emit, timeout: Duration) -> Result<AckStream, ManagerError>;
 
     /// The sockets of all Hallporter hosts that are meant. Hosts of python-socketio cannot be asked.
     ///
     /// # Errors
     /// When a host that is alive did not answer in time; and for a write-only manager.
-    async fn sockets(
-        &self,
-        namespace: &str,
-        target: &Target,
-    ) -> Result<Vec<SocketInfo>, ManagerError>;
+    async fn sockets(&self, namespace: &str, target: &Target) -> Result<Vec<SocketInfo>, ManagerError>;
 
     /// The Hallporter hosts that are alive, this one included.
     fn hosts(&self) -> Vec<String>;

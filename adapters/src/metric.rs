@@ -12,8 +12,6 @@ pub(crate) const BROKER_UP: &str = "hallporter_broker_up";
 pub(crate) const ACKS_DROPPED: &str = "hallporter_acks_dropped_total";
 pub(crate) const HOSTS: &str = "hallporter_hosts";
 #[cfg(feature = "socketioxide")]
-pub(crate) const DELIVERIES: &str = "hallporter_deliveries_total";
-#[cfg(feature = "socketioxide")]
 pub(crate) const DELIVERIES_DROPPED: &str = "hallporter_deliveries_dropped_total";
 
 /// Tells the recorder what each metric means. To be called once it is installed.
@@ -48,26 +46,13 @@ pub fn describe() {
         Unit::Count,
         "Times the broker was found again after it had been away"
     );
-    describe_gauge!(
-        BROKER_UP,
-        "1 while messages of the broker come in, 0 while it is away"
-    );
-    describe_counter!(
-        ACKS_DROPPED,
-        Unit::Count,
-        "Acks that could not be passed on, by reason"
-    );
-    describe_gauge!(
-        HOSTS,
-        "Hallporter hosts alive in the cluster, this one included"
-    );
+    describe_gauge!(BROKER_UP, "1 while messages of the broker come in, 0 while it is away");
+    describe_counter!(ACKS_DROPPED, Unit::Count, "Acks that could not be passed on, by reason");
+    describe_gauge!(HOSTS, "Hallporter hosts alive in the cluster, this one included");
     #[cfg(feature = "socketioxide")]
-    {
-        describe_counter!(DELIVERIES, Unit::Count, "Events handed to sockets");
-        describe_counter!(
-            DELIVERIES_DROPPED,
-            Unit::Count,
-            "Events that a socket could not take, by reason"
-        );
-    }
+    describe_counter!(
+        DELIVERIES_DROPPED,
+        Unit::Count,
+        "Packets that a client could not take, by reason"
+    );
 }

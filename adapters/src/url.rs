@@ -137,10 +137,7 @@ mod tests {
     fn passwords_are_masked_everywhere() {
         let url = BrokerUrl::parse("redis://me:s3cret@example.org:6380/2").unwrap();
         for shown in [url.to_string(), format!("{url:?}"), url.masked().to_owned()] {
-            assert!(
-                shown.contains("redis://me:***@example.org:6380/2"),
-                "{shown}"
-            );
+            assert!(shown.contains("redis://me:***@example.org:6380/2"), "{shown}");
         }
         assert!(
             !BrokerUrl::parse("redis://me:s3cret@[oops")
@@ -156,13 +153,7 @@ mod tests {
         assert!(problem("localhost").contains("not a URL"));
         assert!(problem("kafka://x").contains("known are memory://, redis://"));
         assert!(problem("redis://").contains("names no host"));
-        assert_eq!(
-            BrokerUrl::parse("valkey://h").unwrap().scheme(),
-            Scheme::Redis
-        );
-        assert_eq!(
-            BrokerUrl::parse("memory://").unwrap().scheme(),
-            Scheme::Memory
-        );
+        assert_eq!(BrokerUrl::parse("valkey://h").unwrap().scheme(), Scheme::Redis);
+        assert_eq!(BrokerUrl::parse("memory://").unwrap().scheme(), Scheme::Memory);
     }
 }

@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use crate::json;
+
 pub use encode::EncodeError;
 
 /// The arguments of one event or ack: JSON values separated by commas, and the attachments they refer to.
@@ -25,6 +27,32 @@ pub struct Args {
     attachments: Vec<Bytes>,
 }
 
+/// How deep arguments may be nested. Python itself gives up at about a thousand levels, many clients earlier.
+pub(crate) const MAX_DEPTH: usize = 128;
+
+/// Why a text cannot be the arguments of an event.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ArgsError {
+    /// It is not JSON.
+    #[error("not JSON: {0}")]
+    NotJson(String),
+    /// It is JSON, but not an array.
+    #[error("expected a JSON array of arguments")]
+    NotAnArray,
+    /// Many clients could not read it.
+    #[error("nested more than {MAX_DEPTH} levels deep")]
+    TooDeep,
+    /// Clients that read it would end their connection.
+    #[error("holds a placeholder without an attachment")]
+    Placeholder,
+}
+
+impl From<serde_json::Error> for ArgsError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::NotJson(error.to_string())
+    }
+}
+
 impl Args {
     /// No arguments.
     pub const fn none() -> Self {
@@ -34,8 +62,8 @@ impl Args {
         }
     }
 
-    /// Serialises `data`: a tuple (or array of fixed length) is several arguments, `()` is none, and anything
-    /// else is one. Byte strings (`bytes::Bytes`, `serde_bytes`, whatever serialises as bytes) become attachments.
+    /// Serialises `data`: a tuple (or array of fixed length) is several arguments, `()` is none (as is
+    /// `serde_json::Value::Null`, which serialises the same), and anything else is one. Byte strings (`bytes::Bytes`, `serde_bytes`, whatever serialises as bytes) become attachments.
     ///
     /// # Errors
     /// When `data` cannot be JSON, such as a map whose keys are not strings, numbers or booleans.
@@ -46,18 +74,16 @@ impl Args {
     /// Takes the text of a JSON array, brackets included, and the attachments its placeholders name.
     ///
     /// # Errors
-    /// When the text is not a JSON array.
-    pub fn from_json_array(
-        array: &str,
-        attachments: Vec<Bytes>,
-    ) -> Result<Self, serde_json::Error> {
+    /// When no client could be sent this.
+    pub fn from_json_array(array: &str, attachments: Vec<Bytes>) -> Result<Self, ArgsError> {
         let raw: &RawValue = serde_json::from_str(array)?;
         if !raw.get().starts_with('[') {
-            return Err(serde::de::Error::custom(
-                "expected a JSON array of arguments",
-            ));
+            return Err(ArgsError::NotAnArray);
         }
-        Ok(Self::from_valid_array(raw.get().into()).with_attachments(attachments))
+        if json::deeper_than(MAX_DEPTH + 1, array) {
+            return Err(ArgsError::TooDeep);
+        }
+        Self::from_valid_array(raw.get().into()).with_attachments(attachments)
     }
 
     /// `array` has been checked to be a JSON array.
@@ -80,10 +106,12 @@ impl Args {
         }
     }
 
-    pub(crate) fn with_attachments(self, attachments: Vec<Bytes>) -> Self {
-        Self {
-            attachments,
-            ..self
+    /// # Errors
+    /// When a placeholder names none of them.
+    pub(crate) fn with_attachments(self, attachments: Vec<Bytes>) -> Result<Self, ArgsError> {
+        match attachments.is_empty() || json::placeholders_fit(&self.json, attachments.len()) {
+            true => Ok(Self { attachments, ..self }),
+            false => Err(ArgsError::Placeholder),
         }
     }
 
@@ -105,6 +133,20 @@ impl Args {
     /// The arguments as one JSON array.
     pub fn to_json_array(&self) -> String {
         format!("[{}]", self.json)
+    }
+
+    /// Takes the first argument for the name of an event, as a Socket.IO packet has it; `None` when it is no string.
+    pub fn split_event(self) -> Option<(EventName, Self)> {
+        let mut values = serde_json::Deserializer::from_str(&self.json).into_iter::<&RawValue>();
+        let name = values.next()?.ok()?.get();
+        if !name.starts_with('"') {
+            return None;
+        }
+        let rest = self.json[values.byte_offset()..].trim_start();
+        let rest = rest.strip_prefix(',').unwrap_or_default().trim_start();
+        let event = EventName::from_valid_json(self.json.slice_ref(name));
+        let json = self.json.slice_ref(rest);
+        Some((event, Self { json, ..self }))
     }
 
     /// Each argument's own text.
@@ -188,6 +230,21 @@ mod tests {
     fn what_is_not_an_array_is_refused() {
         for text in ["", "1", "{}", "[1", "[1]]", "nonsense"] {
             assert!(Args::from_json_array(text, vec![]).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_argument_may_be_a_name() {
+        for (array, name, rest) in [
+            (r#"["e"]"#, "e", ""),
+            (r#"["e",1]"#, "e", "1"),
+            (r#"[ "a,b" , [2] , "c"]"#, "a,b", r#"[2] , "c""#),
+        ] {
+            let (event, args) = Args::from_json_array(array, vec![]).unwrap().split_event().unwrap();
+            assert_eq!((event.decode().as_str(), args.as_json()), (name, rest));
+        }
+        for array in ["[]", "[1]", "[null,1]"] {
+            assert_eq!(Args::from_json_array(array, vec![]).unwrap().split_event(), None);
         }
     }
 

@@ -32,11 +32,9 @@ impl HttpBroker {
     /// When the URL has no host, or the key cannot be a header.
     pub fn new(url: BrokerUrl) -> Result<Self, BrokerError> {
         let refused = |problem: &dyn std::fmt::Display| BrokerError::Refused(problem.to_string());
-        let mut headers =
-            HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         if let Some(key) = url.password() {
-            let mut value =
-                HeaderValue::try_from(format!("Bearer {key}")).map_err(|error| refused(&error))?;
+            let mut value = HeaderValue::try_from(format!("Bearer {key}")).map_err(|error| refused(&error))?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
@@ -47,9 +45,7 @@ impl HttpBroker {
             .no_proxy()
             .build();
         Ok(Self {
-            endpoint: url
-                .endpoint("api/v1/message")
-                .map_err(|error| refused(&error))?,
+            endpoint: url.endpoint("api/v1/message").map_err(|error| refused(&error))?,
             health: url.endpoint("healthz").map_err(|error| refused(&error))?,
             client: client.map_err(|error| refused(&error))?,
             url,
@@ -67,8 +63,7 @@ impl Broker for HttpBroker {
     }
 
     async fn publish(&self, _topic: &str, body: Bytes) -> Result<(), BrokerError> {
-        self.send(self.client.post(self.endpoint.clone()).body(body))
-            .await
+        self.send(self.client.post(self.endpoint.clone()).body(body)).await
     }
 
     async fn listen(
@@ -102,9 +97,7 @@ impl HttpBroker {
         let reason = answer.bytes().await.unwrap_or_default();
         let reason = String::from_utf8_lossy(&reason[..reason.len().min(MAX_REASON)]).into_owned();
         Err(match status {
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY => {
-                BrokerError::Unavailable(reason)
-            }
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY => BrokerError::Unavailable(reason),
             _ => BrokerError::Refused(format!("{status}: {reason}")),
         })
     }

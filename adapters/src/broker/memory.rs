@@ -34,10 +34,7 @@ pub struct MemoryHub {
 
 impl MemoryHub {
     fn listeners(&self, topic: &str) -> Vec<mpsc::Sender<Delivery>> {
-        let mut topics = self
-            .listeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut topics = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(listeners) = topics.get_mut(topic) else {
             return Vec::new();
         };
@@ -74,16 +71,9 @@ impl Broker for MemoryBroker {
         topics: &[String],
     ) -> Result<impl Stream<Item = Delivery> + Send + Unpin + 'static, BrokerError> {
         let (sender, mut receiver) = mpsc::channel(QUEUE);
-        let mut listeners = self
-            .hub
-            .listeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut listeners = self.hub.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         for topic in topics {
-            listeners
-                .entry(topic.clone())
-                .or_default()
-                .push(sender.clone());
+            listeners.entry(topic.clone()).or_default().push(sender.clone());
         }
         Ok(poll_fn(move |context| receiver.poll_recv(context)))
     }

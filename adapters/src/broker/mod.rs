@@ -38,11 +38,7 @@ pub trait Broker: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// When the broker is away, too slow, or says no.
-    fn publish(
-        &self,
-        topic: &str,
-        body: Bytes,
-    ) -> impl Future<Output = Result<(), BrokerError>> + Send;
+    fn publish(&self, topic: &str, body: Bytes) -> impl Future<Output = Result<(), BrokerError>> + Send;
 
     /// Subscribes to the topics. The stream ends when the connection does.
     ///
@@ -51,9 +47,7 @@ pub trait Broker: Debug + Send + Sync + 'static {
     fn listen(
         &self,
         topics: &[String],
-    ) -> impl Future<
-        Output = Result<impl Stream<Item = Delivery> + Send + Unpin + 'static, BrokerError>,
-    > + Send;
+    ) -> impl Future<Output = Result<impl Stream<Item = Delivery> + Send + Unpin + 'static, BrokerError>> + Send;
 }
 
 /// A message from the broker.

@@ -10,8 +10,7 @@ use futures_util::stream::poll_fn;
 use metrics::counter;
 use redis::aio::{AsyncPushSender, MultiplexedConnection, SendError};
 use redis::{
-    AsyncConnectionConfig, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind,
-    RedisError, Value,
+    AsyncConnectionConfig, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisError, Value,
 };
 use tokio::sync::{Mutex, mpsc};
 
@@ -53,23 +52,15 @@ impl RedisBroker {
     fn client(url: &BrokerUrl) -> Result<redis::Client, RedisError> {
         let info = url.as_redis().into_connection_info()?;
         // Messages come as pushes, a part of RESP3, so that they can be taken over without a copy.
-        let settings = info
-            .redis_settings()
-            .clone()
-            .set_protocol(ProtocolVersion::RESP3);
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         redis::Client::open(info.set_redis_settings(settings))
     }
 
-    async fn open(
-        &self,
-        config: AsyncConnectionConfig,
-    ) -> Result<MultiplexedConnection, BrokerError> {
+    async fn open(&self, config: AsyncConnectionConfig) -> Result<MultiplexedConnection, BrokerError> {
         let config = config
             .set_connection_timeout(Some(TIMEOUT))
             .set_response_timeout(Some(TIMEOUT));
-        let connection = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config);
+        let connection = self.client.get_multiplexed_async_connection_with_config(&config);
         connection.await.map_err(|error| broker_error(&error))
     }
 
@@ -119,9 +110,7 @@ impl Broker for RedisBroker {
             sender,
             behind: behind.clone(),
         };
-        let mut connection = self
-            .open(AsyncConnectionConfig::new().set_push_sender(inbox))
-            .await?;
+        let mut connection = self.open(AsyncConnectionConfig::new().set_push_sender(inbox)).await?;
         connection
             .subscribe(topics)
             .await
@@ -129,13 +118,11 @@ impl Broker for RedisBroker {
         Ok(poll_fn(move |context| {
             // The connection lives as long as the stream.
             let _ = &connection;
-            receiver
-                .poll_recv(context)
-                .map(|item: Option<Option<Delivery>>| {
-                    let delivery = item.flatten()?;
-                    behind.fetch_sub(delivery.body.len(), Ordering::Relaxed);
-                    Some(delivery)
-                })
+            receiver.poll_recv(context).map(|item: Option<Option<Delivery>>| {
+                let delivery = item.flatten()?;
+                behind.fetch_sub(delivery.body.len(), Ordering::Relaxed);
+                Some(delivery)
+            })
         }))
     }
 }
@@ -154,8 +141,7 @@ impl AsyncPushSender for Inbox {
                     let size = body.len();
                     if self.behind.fetch_add(size, Ordering::Relaxed) + size > LISTEN_BUFFER {
                         self.behind.fetch_sub(size, Ordering::Relaxed);
-                        counter!(metric::BROKER_DROPPED, "reason" => "listen_buffer_full")
-                            .increment(1);
+                        counter!(metric::BROKER_DROPPED, "reason" => "listen_buffer_full").increment(1);
                         return Ok(());
                     }
                     Some(Delivery {

@@ -71,16 +71,12 @@ impl Ask {
 
     /// So many clients of this host were asked.
     pub(super) fn asked(&self, count: usize) {
-        self.expected
-            .send_modify(|expected| expected.count += count);
+        self.expected.send_modify(|expected| expected.count += count);
     }
 
     /// An ack came from another host. Returns whether there was room for it.
     pub(super) fn answer(&self, ack: Ack) -> bool {
-        !matches!(
-            self.acks.try_send(ack),
-            Err(mpsc::error::TrySendError::Full(_))
-        )
+        !matches!(self.acks.try_send(ack), Err(mpsc::error::TrySendError::Full(_)))
     }
 
     /// Another host said how many clients it asked.
@@ -111,10 +107,7 @@ impl AckStream {
             count: 0,
             unheard: others,
         });
-        let ask = Ask {
-            acks: sender,
-            expected,
-        };
+        let ask = Ask { acks: sender, expected };
         let stream = Self {
             acks,
             expected: ask.expected.subscribe(),

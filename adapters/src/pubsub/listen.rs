@@ -166,9 +166,7 @@ impl<B: Broker, W: Wire> Listener<B, W> {
                 command,
                 callback,
             } => {
-                let ours = host_id
-                    .as_ref()
-                    .is_some_and(|host| self.shared.hosts.contains(host));
+                let ours = host_id.as_ref().is_some_and(|host| self.shared.hosts.contains(host));
                 if !ours {
                     self.shared.foreign.heard();
                 }
@@ -217,9 +215,7 @@ impl<B: Broker, W: Wire> Listener<B, W> {
                 self.tell(host, answer);
             }
             HostMessage::SocketsAre { host, id, sockets } => {
-                shared
-                    .queries
-                    .with(id, |answers| answers.try_send((host, sockets)));
+                shared.queries.with(id, |answers| answers.try_send((host, sockets)));
             }
             HostMessage::Expect { host, id, count } => {
                 shared.asks.with(id, |ask| ask.expect(&host, count));
@@ -280,11 +276,7 @@ impl<B: Broker, W: Wire> Listener<B, W> {
     fn reject(&self, reason: &'static str, why: &dyn std::fmt::Display) {
         counter!(metric::BROKER_REJECTED, "reason" => reason).increment(1);
         if let Some(unlogged) = self.rejected.allow(reason) {
-            tracing::warn!(
-                reason,
-                unlogged,
-                "a message from the broker was passed over: {why}"
-            );
+            tracing::warn!(reason, unlogged, "a message from the broker was passed over: {why}");
         }
     }
 }
@@ -339,10 +331,7 @@ impl<B: Broker, W: Wire> Answers<B, W> {
 impl<B: Broker, W: Wire> Shared<B, W> {
     async fn show(&self) {
         let host = self.host_id.clone();
-        if let Err(error) = self
-            .publish_to(&self.topics.all, &HostMessage::Alive { host })
-            .await
-        {
+        if let Err(error) = self.publish_to(&self.topics.all, &HostMessage::Alive { host }).await {
             tracing::debug!(%error, "a heartbeat was not published");
         }
     }

@@ -23,9 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, BrokerError};
 use crate::wire::{Callback, Message, Wire};
-use crate::{
-    ClientManager, Command, Emit, LocalSockets, ManagerError, SocketInfo, Status, Target, metric,
-};
+use crate::{ClientManager, Command, Emit, LocalSockets, ManagerError, SocketInfo, Status, Target, metric};
 
 use acks::{Ask, ForeignHosts};
 use host_message::{HostMessage, HostTopics};
@@ -145,24 +143,13 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
         {
             return Ok(());
         }
-        self.shared
-            .publish(self.shared.message(command, None))
-            .await
+        self.shared.publish(self.shared.message(command, None)).await
     }
 
-    async fn emit_with_ack(
-        &self,
-        emit: Emit,
-        timeout: Duration,
-    ) -> Result<AckStream, ManagerError> {
+    async fn emit_with_ack(&self, emit: Emit, timeout: Duration) -> Result<AckStream, ManagerError> {
         let shared = &self.shared;
         let local = shared.local.get().ok_or(ManagerError::WriteOnly)?;
-        let (stream, ask) = AckStream::open(
-            &shared.asks,
-            shared.foreign.clone(),
-            shared.hosts.others(),
-            timeout,
-        )?;
+        let (stream, ask) = AckStream::open(&shared.asks, shared.foreign.clone(), shared.hosts.others(), timeout)?;
         ask.asked(local.deliver_with_ack(&emit, timeout, ask.sender()));
         let token = emit.target.rooms.as_ref().and_then(|rooms| rooms.first());
         let callback = Callback {
@@ -178,11 +165,7 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
         Ok(stream)
     }
 
-    async fn sockets(
-        &self,
-        namespace: &str,
-        target: &Target,
-    ) -> Result<Vec<SocketInfo>, ManagerError> {
+    async fn sockets(&self, namespace: &str, target: &Target) -> Result<Vec<SocketInfo>, ManagerError> {
         let shared = &self.shared;
         let local = shared.local.get().ok_or(ManagerError::WriteOnly)?;
         let mut sockets = local.sockets(namespace, target);
@@ -236,11 +219,7 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
         if self.shared.local.get().is_some() && !self.shared.stop.is_cancelled() {
             let host = self.shared.host_id.clone();
             let goodbye = HostMessage::Gone { host };
-            if let Err(error) = self
-                .shared
-                .publish_to(&self.shared.topics.all, &goodbye)
-                .await
-            {
+            if let Err(error) = self.shared.publish_to(&self.shared.topics.all, &goodbye).await {
                 tracing::debug!(%error, "the other hosts were not told of the leave; they will notice");
             }
         }
@@ -303,10 +282,7 @@ impl<B: Broker, W: Wire> Shared<B, W> {
             Message::Callback { .. } => "callback",
         };
         match self.wire.encode(&message) {
-            Some(body) => {
-                self.publish_bytes(&self.wire.topic(&message), body, method)
-                    .await
-            }
+            Some(body) => self.publish_bytes(&self.wire.topic(&message), body, method).await,
             None => {
                 if let Message::Callback { .. } = message {
                     counter!(metric::ACKS_DROPPED, "reason" => "binary").increment(1);
@@ -321,12 +297,7 @@ impl<B: Broker, W: Wire> Shared<B, W> {
         self.publish_bytes(topic, message.encode(), "host").await
     }
 
-    async fn publish_bytes(
-        &self,
-        topic: &str,
-        body: Bytes,
-        method: &'static str,
-    ) -> Result<(), ManagerError> {
+    async fn publish_bytes(&self, topic: &str, body: Bytes, method: &'static str) -> Result<(), ManagerError> {
         let limit = self.options.max_message;
         let published = match body.len() {
             size if size > limit => Err(ManagerError::TooLarge { size, limit }),
@@ -338,9 +309,7 @@ impl<B: Broker, W: Wire> Shared<B, W> {
         };
         match &published {
             Ok(()) => counter!(metric::BROKER_PUBLISHED, "method" => method).increment(1),
-            Err(error) => {
-                counter!(metric::BROKER_PUBLISH_FAILED, "reason" => failure(error)).increment(1)
-            }
+            Err(error) => counter!(metric::BROKER_PUBLISH_FAILED, "reason" => failure(error)).increment(1),
         }
         published
     }

@@ -1,6 +1,5 @@
 //! Turning messages into topics and bytes, in the formats other projects publish.
 
-mod json;
 pub mod python;
 pub(crate) mod repair;
 
@@ -9,7 +8,7 @@ use std::fmt::Debug;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::{Args, Command};
+use crate::{Args, ArgsError, Command};
 
 pub use python::PythonWire;
 
@@ -71,9 +70,7 @@ pub trait Wire: Debug + Send + Sync + 'static {
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum WireError {
     /// A pickle, as python-socketio before 5.14 sends: reading one would run its sender's code.
-    #[error(
-        "a Python pickle, which is never read: upgrade the sender to python-socketio 5.14 or later"
-    )]
+    #[error("a Python pickle, which is never read: upgrade the sender to python-socketio 5.14 or later")]
     Pickle,
     /// Neither UTF-8 nor UTF-16.
     #[error("not text")]
@@ -92,9 +89,9 @@ pub enum WireError {
     /// A method this format does not have.
     #[error("the method {0:?} is unknown")]
     UnknownMethod(String),
-    /// Nested deeper than clients can be expected to read.
-    #[error("nested more than {} levels deep", python::MAX_DEPTH)]
-    TooDeep,
+    /// Arguments that no client could be sent.
+    #[error(transparent)]
+    Args(#[from] ArgsError),
 }
 
 impl WireError {
@@ -106,7 +103,8 @@ impl WireError {
             Self::NotJson(_) => "not_json",
             Self::Field { .. } => "field",
             Self::UnknownMethod(_) => "unknown_method",
-            Self::TooDeep => "too_deep",
+            Self::Args(ArgsError::TooDeep) => "too_deep",
+            Self::Args(_) => "field",
         }
     }
 }

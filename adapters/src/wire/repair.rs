@@ -6,14 +6,14 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::json::{Token, Tokens};
+use crate::json::{Token, Tokens};
 
 /// The text of a message, in whichever encoding it came; `None` when it is not text.
 /// UTF-8, what everybody sends, is not copied.
 pub(super) fn text_of(body: Bytes) -> Option<ByteString> {
     match body.as_ref() {
         [0xef, 0xbb, 0xbf, ..] => text_of(body.slice(3..)),
-        [0xff, 0xfe, 0, 0, ..] | [_, 0, 0, _, ..] => utf32(&body, u32::from_le_bytes),
+        [0xff, 0xfe, 0, 0, ..] | [_, 0, 0, 0, ..] => utf32(&body, u32::from_le_bytes),
         [0, 0, ..] => utf32(&body, u32::from_be_bytes),
         [0xff, 0xfe, ..] | [_, 0, ..] => utf16(&body, u16::from_le_bytes),
         [0xfe, 0xff, ..] | [0, ..] => utf16(&body, u16::from_be_bytes),
@@ -25,16 +25,10 @@ pub(super) fn text_of(body: Bytes) -> Option<ByteString> {
 }
 
 fn utf16(body: &[u8], unit: fn([u8; 2]) -> u16) -> Option<ByteString> {
-    let units = body
-        .chunks(2)
-        .map(|pair| <[u8; 2]>::try_from(pair).map(unit));
+    let units = body.chunks(2).map(|pair| <[u8; 2]>::try_from(pair).map(unit));
     let units = units.collect::<Result<Vec<u16>, _>>().ok()?;
     Some(
-        escaped(
-            char::decode_utf16(units)
-                .map(|unit| unit.map_err(|half| u32::from(half.unpaired_surrogate()))),
-        )
-        .into(),
+        escaped(char::decode_utf16(units).map(|unit| unit.map_err(|half| u32::from(half.unpaired_surrogate())))).into(),
     )
 }
 
@@ -69,11 +63,7 @@ fn utf8_with_surrogates(body: &[u8]) -> Option<ByteString> {
         }
     }
     Some(
-        escaped(
-            char::decode_utf16(units)
-                .map(|unit| unit.map_err(|half| u32::from(half.unpaired_surrogate()))),
-        )
-        .into(),
+        escaped(char::decode_utf16(units).map(|unit| unit.map_err(|half| u32::from(half.unpaired_surrogate())))).into(),
     )
 }
 
@@ -144,13 +134,8 @@ mod tests {
     #[test]
     fn encodings_that_python_reads() {
         let text = r#"{"a":"é😀"}"#;
-        let utf16 =
-            |unit: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(unit).collect::<Vec<u8>>();
-        let utf32 = |unit: fn(u32) -> [u8; 4]| {
-            text.chars()
-                .flat_map(|char| unit(char.into()))
-                .collect::<Vec<u8>>()
-        };
+        let utf16 = |unit: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(unit).collect::<Vec<u8>>();
+        let utf32 = |unit: fn(u32) -> [u8; 4]| text.chars().flat_map(|char| unit(char.into())).collect::<Vec<u8>>();
         let with_mark = |mark: &[u8], body: &[u8]| [mark, body].concat();
         for body in [
             text.as_bytes().to_vec(),
@@ -170,10 +155,7 @@ mod tests {
     #[test]
     fn half_pairs_become_escapes_and_other_bytes_are_not_text() {
         assert_eq!(read(b"\"\xed\xa0\x80\"").as_deref(), Some(r#""\ud800""#));
-        assert_eq!(
-            read(b"\"\xed\xa0\xbd\xed\xb8\x80\"").as_deref(),
-            Some("\"😀\"")
-        );
+        assert_eq!(read(b"\"\xed\xa0\xbd\xed\xb8\x80\"").as_deref(), Some("\"😀\""));
         assert_eq!(read(b"\"\xff\"\xff"), None);
         assert_eq!(read(b"{\0}"), None);
     }

@@ -9,20 +9,24 @@ use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::MAX_DEPTH;
-use crate::wire::{Callback, Message, WireError, json, repair};
-use crate::{Args, Command, Emit, EventName, Membership, Target};
+use crate::args::MAX_DEPTH;
+use crate::json;
+use crate::wire::{Callback, Message, WireError, repair};
+use crate::{Args, ArgsError, Command, Emit, EventName, Membership, Target};
 
 /// Opcode PROTO, with which every pickle of protocol 2 and later begins.
 const PICKLE: u8 = 0x80;
+
+/// The levels of a message around the arguments: the object, `data`, and the array inside it when there are attachments.
+const ENVELOPE: usize = 3;
 
 pub(super) fn decode(body: Bytes) -> Result<Message, WireError> {
     if body.first() == Some(&PICKLE) {
         return Err(WireError::Pickle);
     }
     let text = repair::text_of(body).ok_or(WireError::NotText)?;
-    if text.len() > MAX_DEPTH && json::depth(&text) > MAX_DEPTH {
-        return Err(WireError::TooDeep);
+    if json::deeper_than(MAX_DEPTH + ENVELOPE, &text) {
+        return Err(ArgsError::TooDeep.into());
     }
     match serde_json::from_str(&text) {
         Ok(fields) => read(&text, fields),
@@ -62,9 +66,7 @@ struct Fields<'a> {
     hallporter: Option<&'a RawValue>,
 }
 
-fn present<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<&'de RawValue>, D::Error> {
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
 
@@ -99,9 +101,7 @@ fn read(source: &ByteString, fields: Fields<'_>) -> Result<Message, WireError> {
         },
         "disconnect" => Command::Disconnect {
             // The one method python-socketio carries out without a namespace.
-            namespace: fields
-                .namespace
-                .map_or(Ok("/".into()), |raw| namespace(Some(raw)))?,
+            namespace: fields.namespace.map_or(Ok("/".into()), |raw| namespace(Some(raw)))?,
             sid: text("sid", fields.sid)?.into_owned(),
         },
         other => return Err(WireError::UnknownMethod(other.chars().take(64).collect())),
@@ -124,9 +124,7 @@ fn emit(source: &ByteString, fields: &Fields<'_>) -> Result<Emit, WireError> {
     }
     let extension = match fields.hallporter {
         None => Extension::default(),
-        Some(raw) => {
-            serde_json::from_str(raw.get()).map_err(|_| wrong("hallporter", "is not understood"))?
-        }
+        Some(raw) => serde_json::from_str(raw.get()).map_err(|_| wrong("hallporter", "is not understood"))?,
     };
     let data = required("data", fields.data)?;
     let args = match fields.binary.map(RawValue::get) {
@@ -161,8 +159,8 @@ fn values(source: &ByteString, data: &str) -> Args {
 
 /// The arguments followed by their attachments in base64.
 fn binary(source: &ByteString, data: &RawValue) -> Result<Args, WireError> {
-    let parts: Vec<&RawValue> = serde_json::from_str(data.get())
-        .map_err(|_| wrong("data", "must be an array when binary is true"))?;
+    let parts: Vec<&RawValue> =
+        serde_json::from_str(data.get()).map_err(|_| wrong("data", "must be an array when binary is true"))?;
     let Some((args, encoded)) = parts.split_first() else {
         return Err(wrong("data", "must not be empty when binary is true"));
     };
@@ -174,10 +172,7 @@ fn binary(source: &ByteString, data: &RawValue) -> Result<Args, WireError> {
             .map_err(|_| wrong("data", "holds an attachment that is not base64"))
     });
     let attachments: Vec<Bytes> = attachments.collect::<Result<_, _>>()?;
-    if !json::placeholders_fit(args.get(), attachments.len()) {
-        return Err(wrong("data", "holds a placeholder without an attachment"));
-    }
-    Ok(values(source, args.get()).with_attachments(attachments))
+    Ok(values(source, args.get()).with_attachments(attachments)?)
 }
 
 fn membership(fields: &Fields<'_>) -> Result<Membership, WireError> {
@@ -191,8 +186,7 @@ fn membership(fields: &Fields<'_>) -> Result<Membership, WireError> {
 /// `[token, namespace, id]`; of any other length it is not one, and nobody waits.
 fn callback(source: &ByteString, raw: Option<&RawValue>) -> Result<Option<Callback>, WireError> {
     let Some(raw) = raw else { return Ok(None) };
-    let parts: Vec<&RawValue> =
-        serde_json::from_str(raw.get()).map_err(|_| wrong("callback", "must be an array"))?;
+    let parts: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| wrong("callback", "must be an array"))?;
     match parts.as_slice() {
         [token, name, id] => Ok(Some(Callback {
             token: slice(source, token),
@@ -219,8 +213,7 @@ fn text<'a>(field: &'static str, raw: Option<&'a RawValue>) -> Result<Cow<'a, st
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
     let raw = required(field, raw)?;
-    let text: Text<'a> =
-        serde_json::from_str(raw.get()).map_err(|_| wrong(field, "must be a string"))?;
+    let text: Text<'a> = serde_json::from_str(raw.get()).map_err(|_| wrong(field, "must be a string"))?;
     Ok(text.0)
 }
 
@@ -243,10 +236,7 @@ fn room(fields: &Fields<'_>) -> Result<String, WireError> {
 }
 
 /// A string, a number (known by its digits) or several of them; null or nothing is `None`.
-fn one_or_more(
-    field: &'static str,
-    raw: Option<&RawValue>,
-) -> Result<Option<Vec<String>>, WireError> {
+fn one_or_more(field: &'static str, raw: Option<&RawValue>) -> Result<Option<Vec<String>>, WireError> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Name {
@@ -265,10 +255,7 @@ fn one_or_more(
         Ok(Names::More(names)) if !names.is_empty() || field != "room" => names,
         Ok(Names::More(_)) => return Err(wrong(field, "must not be an empty array")),
         Err(_) => {
-            return Err(wrong(
-                field,
-                "must be null, a string, a number or an array of them",
-            ));
+            return Err(wrong(field, "must be null, a string, a number or an array of them"));
         }
     };
     Ok(Some(

@@ -79,22 +79,15 @@ fn write_emit(out: &mut Object, emit: &Emit, callback: Option<&Callback>) -> Opt
     }
     match callback {
         None => out.raw("callback", "null"),
-        Some(Callback {
-            token,
-            namespace,
-            id,
-        }) => {
-            let namespace = serde_json::Value::from(&**namespace);
+        Some(Callback { token, namespace, id }) => {
+            let namespace = quoted(namespace);
             out.raw("callback", &format!("[{token}, {namespace}, {id}]"));
         }
     }
     // What the format lacks. Foreign hosts pass over a key they do not know.
     match (emit.volatile, emit.args.as_json() == "null") {
         (false, false) => {}
-        (volatile, null) => out.raw(
-            "hallporter",
-            &format!(r#"{{"volatile": {volatile}, "null": {null}}}"#),
-        ),
+        (volatile, null) => out.raw("hallporter", &format!(r#"{{"volatile": {volatile}, "null": {null}}}"#)),
     }
     Some(())
 }
@@ -121,6 +114,26 @@ fn write_data(out: &mut String, args: &Args) {
     out.push(']');
 }
 
+/// A JSON string, with everything beyond ASCII as escapes, as Python's `json.dumps` writes it.
+fn quoted(text: &str) -> String {
+    let mut quoted = serde_json::Value::from(text).to_string();
+    if !quoted.is_ascii() {
+        let mut ascii = String::with_capacity(quoted.len() * 2);
+        for char in quoted.chars() {
+            match char.is_ascii() {
+                true => ascii.push(char),
+                false => ascii.extend(
+                    char.encode_utf16(&mut [0; 2])
+                        .iter()
+                        .map(|unit| format!("\\u{unit:04x}")),
+                ),
+            }
+        }
+        quoted = ascii;
+    }
+    quoted
+}
+
 /// A JSON object being written.
 struct Object {
     text: String,
@@ -136,8 +149,7 @@ impl Default for Object {
 
 impl Object {
     fn key(&mut self, key: &str) {
-        self.text
-            .push_str(if self.text.is_empty() { "{\"" } else { ", \"" });
+        self.text.push_str(if self.text.is_empty() { "{\"" } else { ", \"" });
         self.text.push_str(key);
         self.text.push_str("\": ");
     }
@@ -148,13 +160,16 @@ impl Object {
     }
 
     fn text(&mut self, key: &str, value: &str) {
-        self.raw(key, &serde_json::Value::from(value).to_string());
+        self.raw(key, &quoted(value));
     }
 
     fn one_or_more(&mut self, key: &str, values: &[String]) {
         match values {
             [one] => self.text(key, one),
-            more => self.raw(key, &serde_json::Value::from(more).to_string()),
+            more => {
+                let quoted: Vec<String> = more.iter().map(|name| quoted(name)).collect();
+                self.raw(key, &format!("[{}]", quoted.join(", ")));
+            }
         }
     }
 

@@ -5,14 +5,12 @@
 
 mod decode;
 mod encode;
+#[cfg(test)]
+mod golden;
 
 use bytes::Bytes;
 
 use super::{Message, Wire, WireError};
-
-/// How deep a message may be nested, its own two or three levels included.
-/// Python itself gives up at about a thousand levels, many clients earlier.
-pub const MAX_DEPTH: usize = 128;
 
 /// The format of python-socketio 5.14 and later, on one channel.
 #[derive(Clone, Debug)]

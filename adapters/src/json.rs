@@ -4,11 +4,11 @@ use memchr::memchr2;
 
 /// One token of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Token<'a> {
+pub(crate) enum Token<'a> {
     /// `[` or `{`
-    Open(u8),
+    Open(&'a str),
     /// `]` or `}`
-    Close,
+    Close(&'a str),
     /// `:`
     Colon,
     /// `,`
@@ -19,20 +19,32 @@ pub(super) enum Token<'a> {
     Word(&'a str),
 }
 
+#[cfg(test)]
+impl<'a> Token<'a> {
+    pub(crate) fn as_str(self) -> &'a str {
+        match self {
+            Self::Open(bracket) | Self::Close(bracket) => bracket,
+            Self::Colon => ":",
+            Self::Comma => ",",
+            Self::Text(text) | Self::Word(text) => text,
+        }
+    }
+}
+
 /// Splits a text into tokens; where the text is not JSON the tokens are of no meaning, but there is an end to them.
 #[derive(Clone, Debug)]
-pub(super) struct Tokens<'a> {
+pub(crate) struct Tokens<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Tokens<'a> {
-    pub(super) fn of(text: &'a str) -> Self {
+    pub(crate) fn of(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 
     /// Where in the text the next token is looked for.
-    pub(super) fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.at
     }
 
@@ -55,13 +67,10 @@ impl<'a> Iterator for Tokens<'a> {
 
     fn next(&mut self) -> Option<Token<'a>> {
         let bytes = self.text.as_bytes();
-        let start = self.at
-            + bytes[self.at..]
-                .iter()
-                .position(|byte| !byte.is_ascii_whitespace())?;
+        let start = self.at + bytes[self.at..].iter().position(|byte| !byte.is_ascii_whitespace())?;
         let (token, end) = match bytes[start] {
-            open @ (b'[' | b'{') => (Token::Open(open), start + 1),
-            b']' | b'}' => (Token::Close, start + 1),
+            b'[' | b'{' => (Token::Open(&self.text[start..=start]), start + 1),
+            b']' | b'}' => (Token::Close(&self.text[start..=start]), start + 1),
             b':' => (Token::Colon, start + 1),
             b',' => (Token::Comma, start + 1),
             b'"' => {
@@ -72,14 +81,10 @@ impl<'a> Iterator for Tokens<'a> {
                 let length = bytes[start..]
                     .iter()
                     .position(|byte| {
-                        matches!(byte, b'[' | b']' | b'{' | b'}' | b':' | b',' | b'"')
-                            || byte.is_ascii_whitespace()
+                        matches!(byte, b'[' | b']' | b'{' | b'}' | b':' | b',' | b'"') || byte.is_ascii_whitespace()
                     })
                     .unwrap_or(bytes.len() - start);
-                (
-                    Token::Word(&self.text[start..start + length]),
-                    start + length,
-                )
+                (Token::Word(&self.text[start..start + length]), start + length)
             }
         };
         self.at = end;
@@ -87,25 +92,25 @@ impl<'a> Iterator for Tokens<'a> {
     }
 }
 
-/// How deep arrays and objects are nested.
-pub(super) fn depth(text: &str) -> usize {
-    let (mut now, mut most) = (0usize, 0usize);
-    for token in Tokens::of(text) {
+/// Whether arrays and objects are nested in more than `limit` levels.
+pub(crate) fn deeper_than(limit: usize, text: &str) -> bool {
+    if text.len() <= limit {
+        return false;
+    }
+    let mut depth = 0usize;
+    Tokens::of(text).any(|token| {
         match token {
-            Token::Open(_) => {
-                now += 1;
-                most = most.max(now);
-            }
-            Token::Close => now = now.saturating_sub(1),
+            Token::Open(_) => depth += 1,
+            Token::Close(_) => depth = depth.saturating_sub(1),
             _ => {}
         }
-    }
-    most
+        depth > limit
+    })
 }
 
 /// Whether every `{"_placeholder":true,"num":N}` names one of `attachments` attachments.
 /// A client that is sent another one ends its connection.
-pub(super) fn placeholders_fit(text: &str, attachments: usize) -> bool {
+pub(crate) fn placeholders_fit(text: &str, attachments: usize) -> bool {
     #[derive(Default)]
     struct Object<'a> {
         key: &'a str,
@@ -122,7 +127,7 @@ pub(super) fn placeholders_fit(text: &str, attachments: usize) -> bool {
         let key = open.last_mut();
         match (token, key) {
             (Token::Open(_), _) => open.push(Object::default()),
-            (Token::Close, _) => {
+            (Token::Close(_), _) => {
                 if open.pop().is_some_and(|object| !fits(&object)) {
                     return false;
                 }
@@ -132,12 +137,8 @@ pub(super) fn placeholders_fit(text: &str, attachments: usize) -> bool {
                     object.key = text;
                 }
             }
-            (Token::Word("true"), Some(object)) if object.key == r#""_placeholder""# => {
-                object.is_placeholder = true
-            }
-            (Token::Word(word), Some(object)) if object.key == r#""num""# => {
-                object.num = Some(word)
-            }
+            (Token::Word("true"), Some(object)) if object.key == r#""_placeholder""# => object.is_placeholder = true,
+            (Token::Word(word), Some(object)) if object.key == r#""num""# => object.num = Some(word),
             _ => {}
         }
     }
@@ -152,14 +153,15 @@ mod tests {
 
     #[test]
     fn depth_counts_brackets_outside_strings() {
-        for (text, expected) in [
+        for (text, depth) in [
             ("1", 0),
             ("[]", 1),
             (r#"{"a":[{"b":"[[[["}]}"#, 3),
             (r#"["\"[[["]"#, 1),
             ("", 0),
         ] {
-            assert_eq!(depth(text), expected, "{text}");
+            assert!(!deeper_than(depth, text), "{text}");
+            assert!(depth == 0 || deeper_than(depth - 1, text), "{text}");
         }
     }
 
@@ -170,10 +172,7 @@ mod tests {
             (r#"[{"_placeholder":true,"num":2}]"#, false),
             (r#"[{"num": 7, "_placeholder": true}]"#, false),
             (r#"[{"_placeholder":true}]"#, false),
-            (
-                r#"[{"_placeholder":false,"num":7},{"num":7},"_placeholder"]"#,
-                true,
-            ),
+            (r#"[{"_placeholder":false,"num":7},{"num":7},"_placeholder"]"#, true),
             (r#"[{"x":{"_placeholder":true,"num":-1}}]"#, false),
             (r#"["{\"_placeholder\":true,\"num\":7}"]"#, true),
         ] {
@@ -184,10 +183,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_has_an_end(text in ".*") {
-            let covered: usize = Tokens::of(&text).map(|token| match token {
-                Token::Text(part) | Token::Word(part) => part.len(),
-                _ => 1,
-            }).sum();
+            let covered: usize = Tokens::of(&text).map(|token| token.as_str().len()).sum();
             prop_assert!(covered <= text.len());
         }
     }
