@@ -12,9 +12,9 @@ import socketio
 
 
 def calls(prefix, skipped, moved):
-    """Method, arguments and keywords of every call, in order. The first room is joined by all clients."""
+    """Method, arguments and keywords of every call, in order."""
     everyone, few, fewer = f"{prefix}-all", f"{prefix}-a", f"{prefix}-b"
-    guests = f"{prefix}-guests"
+    odd, guests = f"{prefix}-odd", f"{prefix}-guests"
     return [
         ("emit", ("str", "hello"), {"room": everyone}),
         ("emit", ("dict", {"a": 1, "b": {"c": [True, False, None, 1.5, -7]}}), {"room": everyone}),
@@ -25,6 +25,7 @@ def calls(prefix, skipped, moved):
         ("emit", ("none", None), {"room": everyone}),
         ("emit", ("none-first", (None, 1)), {"room": everyone}),
         ("emit", ("number", 12345678901234), {"room": everyone}),
+        ("emit", ("big-number", 2**80), {"room": everyone}),
         ("emit", ("bytes", b"\x00\x01\xff"), {"room": everyone}),
         ("emit", ("empty-bytes", b""), {"room": everyone}),
         ("emit", ("nested", {"x": [b"one", {"y": b"two"}], "z": "three"}), {"room": everyone}),
@@ -38,6 +39,7 @@ def calls(prefix, skipped, moved):
         ("emit", ("skip-list", 1), {"room": everyone, "skip_sid": [skipped, moved]}),
         ("emit", ("sid", 1), {"room": moved}),
         ("emit", ("nobody", 1), {"room": ""}),
+        ("emit", ("nan", {"x": float("nan"), "y": [float("inf"), float("-inf")], "z": "NaN"}), {"room": odd}),
         ("emit", ("elsewhere", 1), {"room": everyone, "namespace": "/custom"}),
         ("enter_room", (moved, "/", guests), {}),
         ("emit", ("entered", 1), {"room": guests}),

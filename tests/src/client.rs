@@ -104,11 +104,7 @@ impl Client {
     /// It is refused or not connected in time.
     pub async fn connected(&mut self) -> Result<()> {
         let report = self.next(&["connect", "connect_error"]).await?;
-        ensure!(
-            report["kind"] == "connect",
-            "{} is not let in: {report}",
-            self.name
-        );
+        ensure!(report["kind"] == "connect", "{} is not let in: {report}", self.name);
         self.sid = report["sid"]
             .as_str()
             .context("a connected client has a sid")?
@@ -133,9 +129,7 @@ impl Client {
     /// # Errors
     /// The driver cannot tell.
     pub async fn transport(&self) -> Result<Value> {
-        self.driver
-            .request("transport", json!({"client": self.name}))
-            .await
+        self.driver.request("transport", json!({"client": self.name})).await
     }
 
     /// Waits until it has changed to another transport and returns that; Node only.
@@ -143,9 +137,7 @@ impl Client {
     /// # Errors
     /// It does not in time.
     pub async fn upgraded(&self) -> Result<Value> {
-        self.driver
-            .request("upgraded", json!({"client": self.name}))
-            .await
+        self.driver.request("upgraded", json!({"client": self.name})).await
     }
 
     /// Emits without asking for an ack.
@@ -154,10 +146,7 @@ impl Client {
     /// The driver cannot.
     pub async fn emit(&self, event: &str, args: Value) -> Result<()> {
         self.driver
-            .request(
-                "emit",
-                json!({"client": self.name, "event": event, "args": args}),
-            )
+            .request("emit", json!({"client": self.name, "event": event, "args": args}))
             .await?;
         Ok(())
     }
@@ -177,11 +166,7 @@ impl Client {
     /// It is not acked with "ok".
     pub async fn join(&self, room: &str) -> Result<()> {
         let answer = self.ask("join", json!([room])).await?;
-        ensure!(
-            answer == json!(["ok"]),
-            "{} may not join {room}: {answer}",
-            self.name
-        );
+        ensure!(answer == json!(["ok"]), "{} may not join {room}: {answer}", self.name);
         Ok(())
     }
 
@@ -193,17 +178,9 @@ impl Client {
         let mut before = Vec::new();
         loop {
             let report = self.next(&["event", "disconnect"]).await;
-            let report =
-                report.with_context(|| format!("{last:?} did not come; {before:?} did"))?;
-            ensure!(
-                report["kind"] == "event",
-                "{} is disconnected: {report}",
-                self.name
-            );
-            let event = report["event"]
-                .as_str()
-                .context("an event has a name")?
-                .to_owned();
+            let report = report.with_context(|| format!("{last:?} did not come; {before:?} did"))?;
+            ensure!(report["kind"] == "event", "{} is disconnected: {report}", self.name);
+            let event = report["event"].as_str().context("an event has a name")?.to_owned();
             if event == last {
                 return Ok(before);
             }
@@ -242,9 +219,7 @@ impl Client {
     /// # Errors
     /// The driver cannot.
     pub async fn disconnect(&self) -> Result<()> {
-        self.driver
-            .request("disconnect", json!({"client": self.name}))
-            .await?;
+        self.driver.request("disconnect", json!({"client": self.name})).await?;
         Ok(())
     }
 
@@ -253,10 +228,7 @@ impl Client {
     /// # Errors
     /// The driver does not count.
     pub async fn summary(&self) -> Result<(u64, u64)> {
-        let summary = self
-            .driver
-            .request("summary", json!({"client": self.name}))
-            .await?;
+        let summary = self.driver.request("summary", json!({"client": self.name})).await?;
         match (summary["received"].as_u64(), summary["disorder"].as_u64()) {
             (Some(received), Some(disorder)) => Ok((received, disorder)),
             _ => bail!("{summary} is no summary"),

@@ -112,9 +112,7 @@ impl Driver {
     pub async fn refused(&self, name: &str, connect: Connect) -> Result<Value> {
         let mut inbox = self.inbox(name);
         self.request("connect", connect.request(name)).await?;
-        let report = timeout(PATIENCE, inbox.recv())
-            .await?
-            .context("the driver has ended")?;
+        let report = timeout(PATIENCE, inbox.recv()).await?.context("the driver has ended")?;
         if report["kind"] != "connect_error" {
             bail!("{name} is not refused: {report}");
         }
@@ -125,13 +123,7 @@ impl Driver {
     ///
     /// # Errors
     /// It raises.
-    pub async fn call(
-        &self,
-        target: &str,
-        method: &str,
-        args: Value,
-        kwargs: Value,
-    ) -> Result<Value> {
+    pub async fn call(&self, target: &str, method: &str, args: Value, kwargs: Value) -> Result<Value> {
         self.request(
             "call",
             json!({"target": target, "method": method, "args": args, "kwargs": kwargs}),
@@ -155,15 +147,9 @@ async fn read(stdout: ChildStdout, routes: Arc<Mutex<Routes>>) -> Result<()> {
                 Some(error) => Err(error.to_owned()),
                 None => Ok(line["ok"].clone()),
             };
-            let waiting = routes
-                .replies
-                .remove(&id)
-                .map(|waiting| waiting.send(answer));
+            let waiting = routes.replies.remove(&id).map(|waiting| waiting.send(answer));
             drop(waiting);
-        } else if let Some(inbox) = line["client"]
-            .as_str()
-            .and_then(|name| routes.inboxes.get(name))
-        {
+        } else if let Some(inbox) = line["client"].as_str().and_then(|name| routes.inboxes.get(name)) {
             let _gone = inbox.send(line);
         }
     }

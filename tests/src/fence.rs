@@ -14,28 +14,31 @@ pub fn fence_name() -> String {
     format!("fence-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Has the first client broadcast a fence to its namespace, and returns what each client received before it.
+/// What each client received until nothing more can be coming of what was acked or published before.
 ///
-/// It holds back what the gateway of that client sent; whatever it was asked has to be acked before.
+/// The two `senders`, places of clients on different gateways, broadcast to their namespace in turn: each gateway then
+/// has read from the broker all that the other published, and what it published itself came back to it.
 ///
 /// # Errors
-/// It does not reach all of them in time.
-pub async fn fence(clients: &mut [&mut Client]) -> Result<Vec<Vec<Report>>> {
-    let name = fence_name();
-    clients[0]
-        .ask(
-            "broadcast",
-            json!([{"event": name, "data": null, "self": true}]),
-        )
-        .await?;
-    until_each(clients, &name).await
+/// A broadcast does not reach all of them in time.
+pub async fn settle(clients: &mut [Client], senders: [usize; 2]) -> Result<Vec<Vec<Report>>> {
+    let mut received = vec![Vec::new(); clients.len()];
+    for sender in [senders[0], senders[1], senders[0]] {
+        let name = fence_name();
+        let request = json!([{"event": name, "data": null, "self": true}]);
+        clients[sender].ask("broadcast", request).await?;
+        for (all, new) in received.iter_mut().zip(until_each(clients, &name).await?) {
+            all.extend(new);
+        }
+    }
+    Ok(received)
 }
 
 /// What each client received before the event `last`, which someone has emitted.
 ///
 /// # Errors
 /// It does not reach all of them in time.
-pub async fn until_each(clients: &mut [&mut Client], last: &str) -> Result<Vec<Vec<Report>>> {
+pub async fn until_each(clients: &mut [Client], last: &str) -> Result<Vec<Vec<Report>>> {
     let mut received = Vec::new();
     for client in clients {
         received.push(client.until(last).await?);

@@ -27,20 +27,11 @@ impl Gateway {
     ///
     /// # Errors
     /// It is not built or does not start.
-    pub async fn hallporter(
-        name: &str,
-        args: &[&str],
-        environment: &[(&str, &str)],
-    ) -> Result<Self> {
+    pub async fn hallporter(name: &str, args: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         Self::start(name, &paths::hallporter()?, args, environment).await
     }
 
-    async fn start(
-        name: &str,
-        program: &Path,
-        args: &[&str],
-        environment: &[(&str, &str)],
-    ) -> Result<Self> {
+    async fn start(name: &str, program: &Path, args: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let configure = |command: &mut tokio::process::Command| {
             command
                 .env("HALLPORTER_LISTEN", "127.0.0.1:0")
@@ -123,10 +114,7 @@ impl Gateway {
     /// It is not in time.
     pub async fn metric_reaches(&self, name: &str, labels: &str, value: f64) -> Result<()> {
         let reached = async || Ok(self.metric(name, labels).await? >= value);
-        poll(reached, || {
-            format!("{name}{{{labels}}} did not reach {value}")
-        })
-        .await
+        poll(reached, || format!("{name}{{{labels}}} did not reach {value}")).await
     }
 
     /// Waits until a page answers with this status.
@@ -161,9 +149,7 @@ fn sum(text: &str, name: &str, labels: &str) -> Result<f64> {
         };
         if (rest.starts_with('{') || rest.starts_with(' ')) && rest.contains(labels) {
             let value = rest.rsplit(' ').next().context("a series has a value")?;
-            total += value
-                .parse::<f64>()
-                .with_context(|| format!("{line:?} is no series"))?;
+            total += value.parse::<f64>().with_context(|| format!("{line:?} is no series"))?;
         }
     }
     Ok(total)

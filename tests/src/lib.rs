@@ -1,7 +1,7 @@
 //! The running system from outside: starts real gateways, a real broker and real clients, and stops them again.
 //!
 //! A test starts a [`Cluster`], connects [`Client`]s through a [`Driver`], acts, and compares what each client was
-//! told until a [`fence`]: an event sent last on the same way, behind which nothing of the act can still be coming.
+//! told until a fence: an event sent last on the same way, behind which nothing of the act can still be coming.
 //! Every process is a [`Process`] and dies with the value that holds it. The output of all of them appears, in the
 //! order of its writing, when a test fails.
 
@@ -11,19 +11,27 @@ mod driver;
 mod fence;
 mod gateway;
 mod log;
+mod pair;
 mod paths;
 mod process;
+mod python_server;
 mod redis_server;
+mod scene;
+mod settings;
 
 pub use client::{Client, Connect, Report};
 pub use cluster::Cluster;
 pub use driver::Driver;
-pub use fence::{fence, fence_name, until_each};
+pub use fence::{fence_name, settle, until_each};
 pub use gateway::Gateway;
 pub use log::Log;
+pub use pair::{Pair, emit};
 pub use paths::{artefacts, clients, example, hallporter, python};
 pub use process::{Ended, Process, run};
+pub use python_server::PythonServer;
 pub use redis_server::RedisServer;
+pub use scene::{NODE_A, NODE_B, PYTHON_A, PYTHON_B, Scene};
+pub use settings::Settings;
 
 use std::time::Duration;
 

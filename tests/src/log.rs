@@ -35,10 +35,7 @@ impl Log {
         });
     }
 
-    #[expect(
-        clippy::print_stderr,
-        reason = "the test runner shows it when the test fails"
-    )]
+    #[expect(clippy::print_stderr, reason = "the test runner shows it when the test fails")]
     fn push(&self, line: String) {
         eprintln!("[{}] {line}", self.process);
         self.lines.send_modify(|lines| lines.push(line));
@@ -57,29 +54,17 @@ impl Log {
     /// # Errors
     /// There were fewer in time.
     pub async fn nth_line(&self, text: &str, n: usize) -> Result<String> {
-        let nth = |lines: &Vec<String>| {
-            lines
-                .iter()
-                .filter(|line| line.contains(text))
-                .nth(n - 1)
-                .cloned()
-        };
+        let nth = |lines: &Vec<String>| lines.iter().filter(|line| line.contains(text)).nth(n - 1).cloned();
         let mut lines = self.lines.subscribe();
-        let found =
-            tokio::time::timeout(PATIENCE, lines.wait_for(|lines| nth(lines).is_some())).await;
-        let lines = found
-            .map_err(|_| anyhow!("{}: line {n} with {text:?} did not come", self.process))??;
+        let found = tokio::time::timeout(PATIENCE, lines.wait_for(|lines| nth(lines).is_some())).await;
+        let lines = found.map_err(|_| anyhow!("{}: line {n} with {text:?} did not come", self.process))??;
         nth(&lines).ok_or_else(|| anyhow!("the log of {} shrank", self.process))
     }
 
     /// How many lines contain `text`.
     #[must_use]
     pub fn count(&self, text: &str) -> usize {
-        self.lines
-            .borrow()
-            .iter()
-            .filter(|line| line.contains(text))
-            .count()
+        self.lines.borrow().iter().filter(|line| line.contains(text)).count()
     }
 
     /// All lines as one text.

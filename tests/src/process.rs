@@ -40,10 +40,7 @@ impl Process {
         args: impl IntoIterator<Item = A>,
     ) -> Result<Self> {
         let mut command = command(program);
-        command
-            .args(args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
         configure(&mut command);
         let mut child = command
             .spawn()
@@ -61,10 +58,7 @@ impl Process {
 
     /// Its standard output, once.
     pub(crate) fn stdout(&mut self) -> Result<ChildStdout> {
-        self.child
-            .stdout
-            .take()
-            .context("standard output is taken once")
+        self.child.stdout.take().context("standard output is taken once")
     }
 
     /// Its standard input, once, where the command pipes it.
@@ -101,9 +95,7 @@ impl Process {
         let status = tokio::time::timeout(PATIENCE, self.child.wait())
             .await
             .context("it does not end")??;
-        status
-            .code()
-            .ok_or_else(|| anyhow!("it ended by a signal: {status}"))
+        status.code().ok_or_else(|| anyhow!("it ended by a signal: {status}"))
     }
 }
 
@@ -122,10 +114,7 @@ pub struct Ended {
 ///
 /// # Errors
 /// It cannot be started, or does not end in time by itself.
-pub async fn run<A: AsRef<OsStr>>(
-    program: &Path,
-    args: impl IntoIterator<Item = A>,
-) -> Result<Ended> {
+pub async fn run<A: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<Item = A>) -> Result<Ended> {
     let output = command(program).args(args).output();
     let output = tokio::time::timeout(3 * PATIENCE, output)
         .await

@@ -27,11 +27,7 @@ impl RedisServer {
         let folder = tempfile::tempdir()?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let process = launch(port, folder.path()).await?;
-        Ok(Self {
-            process,
-            port,
-            folder,
-        })
+        Ok(Self { process, port, folder })
     }
 
     /// The URL for managers.

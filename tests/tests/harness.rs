@@ -13,14 +13,14 @@ async fn drivers_report_what_clients_see() -> Result<()> {
         .request("server", json!({"server": "server", "redis": redis.url()}))
         .await?;
     let url = url.as_str().unwrap_or_default();
-    let mut a = node
+    let a = node
         .connect(
             "a",
             Connect::to(url).replies(json!({"question": ["answer", {"$bytes": "AA=="}]})),
         )
         .await?;
-    let mut b = python.connect("b", Connect::to(url)).await?;
-    let mut c = python.connect("c", Connect::to(url).synchronous()).await?;
+    let b = python.connect("b", Connect::to(url)).await?;
+    let c = python.connect("c", Connect::to(url).synchronous()).await?;
     assert_eq!(a.upgraded().await?, "websocket");
 
     let args = json!([1, {"x": {"$bytes": "AAH/"}}, "three"]);
@@ -28,10 +28,7 @@ async fn drivers_report_what_clients_see() -> Result<()> {
         assert_eq!(client.ask("echo", args.clone()).await?, args);
         client.join("harness").await?;
         let seen = inbox.recv().await.unwrap_or_default();
-        assert_eq!(
-            (&seen["event"], &seen["args"][2]),
-            (&json!("echo"), &args[1])
-        );
+        assert_eq!((&seen["event"], &seen["args"][2]), (&json!("echo"), &args[1]));
     }
     python
         .request(
@@ -47,20 +44,15 @@ async fn drivers_report_what_clients_see() -> Result<()> {
             json!({"room": "harness"}),
         )
         .await?;
-    python
-        .call("worker", "emit", json!(["end", null]), json!({}))
-        .await?;
-    let received = until_each(&mut [&mut a, &mut b, &mut c], "end").await?;
+    python.call("worker", "emit", json!(["end", null]), json!({})).await?;
+    let mut clients = [a, b, c];
+    let received = until_each(&mut clients, "end").await?;
     let expected = vec![("one".to_owned(), json!([1, {"$bytes": "AA=="}]))];
     assert_eq!(received, vec![expected; 3]);
 
+    let [mut a, ..] = clients;
     let answer = python
-        .call(
-            "server",
-            "call",
-            json!(["question", 1]),
-            json!({"to": a.sid()}),
-        )
+        .call("server", "call", json!(["question", 1]), json!({"to": a.sid()}))
         .await?;
     assert_eq!(answer, json!(["answer", {"$bytes": "AA=="}]));
     a.event("question").await?;
