@@ -1,5 +1,7 @@
 //! A real client, as the tests see it.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -80,6 +82,7 @@ pub struct Client {
     driver: Driver,
     name: String,
     sid: String,
+    patience: Duration,
     inbox: UnboundedReceiver<Value>,
 }
 
@@ -92,6 +95,7 @@ impl Client {
             driver,
             name,
             sid: String::new(),
+            patience: PATIENCE,
             inbox,
         };
         client.connected().await?;
@@ -122,6 +126,11 @@ impl Client {
     #[must_use]
     pub fn sid(&self) -> &str {
         &self.sid
+    }
+
+    /// Has everything awaited of it take as long as this.
+    pub fn patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// The transport it uses now.
@@ -245,7 +254,7 @@ impl Client {
                 }
             }
         };
-        timeout(PATIENCE, waited)
+        timeout(self.patience, waited)
             .await
             .with_context(|| format!("{} waits for {kinds:?}", self.name))?
     }

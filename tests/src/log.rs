@@ -25,7 +25,7 @@ impl Log {
     }
 
     /// Keeps what `stream` brings until it ends.
-    pub(crate) fn follow(&self, stream: impl AsyncRead + Unpin + Send + 'static) {
+    pub fn follow(&self, stream: impl AsyncRead + Unpin + Send + 'static) {
         let log = self.clone();
         tokio::spawn(async move {
             let mut lines = BufReader::new(stream).lines();

@@ -57,7 +57,10 @@ impl Process {
     }
 
     /// Its standard output, once.
-    pub(crate) fn stdout(&mut self) -> Result<ChildStdout> {
+    ///
+    /// # Errors
+    /// It was taken before.
+    pub fn stdout(&mut self) -> Result<ChildStdout> {
         self.child.stdout.take().context("standard output is taken once")
     }
 

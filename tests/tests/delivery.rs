@@ -114,7 +114,7 @@ async fn namespaces_do_not_leak() -> Result<()> {
     let received = scene.received().await?;
     let (room, all) = (("room".to_owned(), json!(["/"])), ("all".to_owned(), json!(["/"])));
     assert_eq!(received[NODE_A], [room.clone(), all.clone()]);
-    assert_eq!(received[PYTHON_A], [all.clone()]);
+    assert_eq!(received[PYTHON_A], vec![all.clone()]);
     assert_eq!(received[NODE_B], []);
     assert_eq!(received[PYTHON_B], [room, all]);
 
