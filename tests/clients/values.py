@@ -1,12 +1,18 @@
-"""How values cross the pipe to the tests: JSON, with binary as {"$bytes": base64} and tuples as {"$tuple": [...]}."""
+"""How values cross the pipe to the tests: as JSON.
+
+Binary data is {"$bytes": base64}, a tuple is {"$tuple": [...]}, and what only Python calls JSON is {"$float": "nan"}.
+"""
 
 import base64
+import math
 
 
 def encode(value):
     """Turns a received value into what can be written as JSON."""
     if isinstance(value, (bytes, bytearray)):
         return {"$bytes": base64.b64encode(value).decode()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": str(value)}
     if isinstance(value, (list, tuple)):
         return [encode(item) for item in value]
     if isinstance(value, dict):

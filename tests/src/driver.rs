@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::client::{Client, Connect};
-use crate::{PATIENCE, Process, paths};
+use crate::{Log, PATIENCE, Process, paths};
 
 /// A process with the clients of one language; see `tests/clients/driver.*` for what it understands.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ impl Driver {
         };
         let mut process = Process::start(name, interpreter, piped, [paths::clients(script)?])?;
         let routes = Arc::<Mutex<Routes>>::default();
-        tokio::spawn(read(process.stdout()?, routes.clone()));
+        tokio::spawn(read(process.stdout()?, routes.clone(), process.log().clone()));
         let stdin = process.stdin()?.into();
         Ok(Self(Arc::new(Inner {
             stdin,
@@ -137,10 +137,13 @@ fn lock(routes: &Mutex<Routes>) -> std::sync::MutexGuard<'_, Routes> {
 }
 
 /// Hands each line to who waits for it, until the driver ends.
-async fn read(stdout: ChildStdout, routes: Arc<Mutex<Routes>>) -> Result<()> {
+async fn read(stdout: ChildStdout, routes: Arc<Mutex<Routes>>, log: Log) {
     let mut lines = BufReader::new(stdout).lines();
-    while let Some(line) = lines.next_line().await? {
-        let line: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+    while let Ok(Some(line)) = lines.next_line().await {
+        let Ok(line) = serde_json::from_str::<Value>(&line) else {
+            log.push(format!("not a line of JSON: {line}"));
+            continue;
+        };
         let mut routes = lock(&routes);
         if let Some(id) = line["reply"].as_u64() {
             let answer = match line.get("error").and_then(Value::as_str) {
@@ -154,5 +157,4 @@ async fn read(stdout: ChildStdout, routes: Arc<Mutex<Routes>>) -> Result<()> {
         }
     }
     *lock(&routes) = Routes::default();
-    Ok(())
 }

@@ -36,7 +36,7 @@ impl Log {
     }
 
     #[expect(clippy::print_stderr, reason = "the test runner shows it when the test fails")]
-    fn push(&self, line: String) {
+    pub(crate) fn push(&self, line: String) {
         eprintln!("[{}] {line}", self.process);
         self.lines.send_modify(|lines| lines.push(line));
     }
