@@ -23,7 +23,7 @@ async function open(viewport) {
     if (!request.url().startsWith(url)) fail(`the page asks for ${request.url()}`);
   });
   await page.goto(url);
-  await page.locator("#status", { hasText: "connected" }).waitFor();
+  await page.locator("#status", { hasText: /\bconnected\b/i }).waitFor();
   return page;
 }
 

@@ -45,7 +45,6 @@ function open({ client: name, url, namespace = "/", transports, path, auth, shar
     report("event", { event, args: encode(args) });
     if (ack && event in replies) ack(...decode(replies[event]));
   });
-  if (share) socket.connect();
 }
 
 const operations = {
