@@ -18,19 +18,19 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Starts it; clients may join any room.
+    /// Starts it with these settings on top; clients may join any room.
     ///
     /// # Errors
     /// Something is not installed, not built, or does not start.
-    pub async fn start() -> Result<Self> {
+    pub async fn start(environment: &[(&str, &str)]) -> Result<Self> {
         let redis = RedisServer::start().await?;
         let url = redis.url();
         let settings = format!("[manager]\nurl = \"{url}\"\n\n[[namespace]]\nname = \"/\"\nclient_rooms = [\"*\"]\n");
         let settings = Settings::new(&settings)?;
         let args = ["serve", "--config", settings.path()?];
         let (a, b) = tokio::try_join!(
-            Gateway::hallporter("gateway-a", &args, &[]),
-            Gateway::hallporter("gateway-b", &args, &[])
+            Gateway::hallporter("gateway-a", &args, environment),
+            Gateway::hallporter("gateway-b", &args, environment)
         )?;
         let node = Driver::node()?;
         let clients = [

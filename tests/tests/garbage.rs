@@ -91,7 +91,7 @@ fn garbage() -> Vec<(Vec<u8>, &'static str)> {
 
 #[tokio::test]
 async fn garbage_is_counted_and_the_next_message_arrives() -> Result<()> {
-    let mut pair = Pair::start().await?;
+    let mut pair = Pair::start(&[]).await?;
     let mut rejected = 0.0;
     for (index, (payload, reason)) in garbage().into_iter().enumerate() {
         let start = String::from_utf8_lossy(&payload[..payload.len().min(80)]).into_owned();
@@ -118,7 +118,7 @@ async fn garbage_is_counted_and_the_next_message_arrives() -> Result<()> {
 /// What is harmless: for somebody else, from the future, or about nobody.
 #[tokio::test]
 async fn messages_about_nobody_are_neither_rejected_nor_delivered() -> Result<()> {
-    let mut pair = Pair::start().await?;
+    let mut pair = Pair::start(&[]).await?;
     let harmless = [
         r#"{"method":"callback","host_id":"another","sid":"x","namespace":"/","id":1,"args":[]}"#,
         r#"{"method":"emit","event":"x","data":[1],"namespace":"/nowhere"}"#,

@@ -32,7 +32,7 @@ fn worker(redis: &RedisServer) -> JoinHandle<()> {
 
 #[tokio::test]
 async fn gateways_notice_an_outage_recover_and_say_so_once() -> Result<()> {
-    let mut pair = Pair::start().await?;
+    let mut pair = Pair::start(&[]).await?;
     let sids = pair.clients.each_ref().map(|client| client.sid().to_owned());
     let worker = worker(&pair.redis);
     for outage in 1..=2 {
@@ -81,4 +81,23 @@ async fn gateways_notice_an_outage_recover_and_say_so_once() -> Result<()> {
         assert_eq!(client.sid(), sid);
     }
     Ok(())
+}
+
+/// A broker that is connected and says nothing is away as well: each gateway misses its own canary.
+#[tokio::test]
+async fn gateways_notice_a_broker_that_went_silent() -> Result<()> {
+    let mut pair = Pair::start(&[("HALLPORTER_MANAGER__CANARY_INTERVAL", "100ms")]).await?;
+    pair.redis.freeze()?;
+    for gateway in &pair.gateways {
+        gateway.log().line("broker is away").await?;
+        gateway.answers("/readyz", 503).await?;
+    }
+    pair.redis.thaw()?;
+    for gateway in &pair.gateways {
+        gateway.log().line("broker is back").await?;
+        gateway.answers("/readyz", 200).await?;
+        assert_eq!(gateway.log().count("broker is away"), 1);
+        assert_eq!(gateway.log().count("broker is back"), 1);
+    }
+    pair.reaches_everyone("after the silence").await
 }
