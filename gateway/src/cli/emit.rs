@@ -23,12 +23,7 @@ pub(super) struct EmitFlags {
     #[arg(value_name = "JSON")]
     args: Vec<String>,
     /// The broker, or a gateway: redis://…, http://127.0.0.1:3000, http://:KEY@gateway:3000
-    #[arg(
-        long,
-        default_value = "http://127.0.0.1:3000",
-        env = "HALLPORTER_URL",
-        hide_env_values = true
-    )]
+    #[arg(long, default_value = "http://127.0.0.1:3000")]
     url: String,
     /// The channel of the cluster
     #[arg(long, default_value = "socketio")]

@@ -89,6 +89,7 @@ impl ConfigFlags {
             .into_iter()
             .map(|(key, value)| (format!("--set {key}"), key, value));
         load(Sources {
+            defaults: "",
             file: self.config,
             environment: std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -19,6 +19,8 @@ const MAX_MISTAKES: usize = 100;
 /// Where values come from, the weakest first.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
+    /// A program's own defaults, as TOML.
+    pub defaults: &'static str,
     /// A TOML file.
     pub file: Option<PathBuf>,
     /// The environment: all of it, names and values.
@@ -74,6 +76,7 @@ pub fn load(sources: Sources) -> Result<Config, ConfigError> {
 }
 
 fn layers(sources: Sources) -> Result<Vec<Source>, Mistake> {
+    let defaults = Source::text("the program's defaults", sources.defaults)?;
     let file = sources.file.map(|path| Source::file(&path)).transpose()?;
     let variables = sources.environment.into_iter().filter_map(|(name, value)| {
         let key = name.strip_prefix(PREFIX)?.to_lowercase();
@@ -84,10 +87,8 @@ fn layers(sources: Sources) -> Result<Vec<Source>, Mistake> {
         let path = key.split('.').map(str::to_owned).collect();
         (flag, path, value)
     });
-    Ok(file
-        .into_iter()
-        .chain([Source::named(variables), Source::named(flags)])
-        .collect())
+    let above = [Source::named(variables), Source::named(flags)];
+    Ok(std::iter::once(defaults).chain(file).chain(above).collect())
 }
 
 /// The demo is there when nothing was configured, and needs rooms that its visitors may join.

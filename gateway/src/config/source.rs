@@ -29,21 +29,35 @@ impl Source {
     /// A TOML file.
     pub(super) fn file(path: &Path) -> Result<Self, Mistake> {
         let name = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::text(&name, &text),
+            Err(error) => Err(Mistake {
+                place: name,
+                key: String::new(),
+                problem: format!("cannot be read: {error}"),
+            }),
+        }
+    }
+
+    /// The text of a TOML file.
+    pub(super) fn text(name: &str, text: &str) -> Result<Self, Mistake> {
         let mistake = |line: Option<usize>, problem: String| Mistake {
-            place: line.map_or_else(|| name.clone(), |line| format!("{name}:{line}")),
+            place: line.map_or_else(|| name.to_owned(), |line| format!("{name}:{line}")),
             key: String::new(),
             problem,
         };
-        let text = std::fs::read_to_string(path).map_err(|error| mistake(None, format!("cannot be read: {error}")))?;
         if let Err(error) = text.parse::<Document<String>>() {
-            let line = error.span().map(|span| line_at(&text, span.start));
+            let line = error.span().map(|span| line_at(text, span.start));
             return Err(mistake(line, format!("is not TOML: {}", error.message())));
         }
-        let values = Toml::string(&text).data();
+        let values = Toml::string(text).data();
         let values = values.map_err(|error| mistake(None, error.to_string()))?;
         Ok(Self {
             values: values.into_values().next().unwrap_or_default(),
-            places: Places::File { name, text },
+            places: Places::File {
+                name: name.to_owned(),
+                text: text.to_owned(),
+            },
         })
     }
 
