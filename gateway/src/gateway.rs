@@ -34,12 +34,12 @@ pub struct Gateway {
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}{}", advice(source))]
+    #[error("cannot listen on {address}: {reason}{}", advice(reason))]
     Listen {
         /// The address.
         address: SocketAddr,
         /// The system's reason.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The broker's URL is of no use.
     #[error("manager.url: {0}")]
@@ -89,7 +89,7 @@ impl Gateway {
             routes,
         } = self;
         let address = config.listen;
-        let listen = |source| GatewayError::Listen { address, source };
+        let listen = |reason| GatewayError::Listen { address, reason };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let manager = manager(&config.manager.url, config.manager.options())?;

@@ -77,12 +77,10 @@ fn emit(flags: EmitFlags) -> Result<(), Failure> {
 /// Each text has to be JSON by itself, so that a mistake can be named.
 fn arguments(texts: &[String]) -> anyhow::Result<Args> {
     for (index, text) in texts.iter().enumerate() {
-        serde_json::from_str::<serde::de::IgnoredAny>(text).with_context(|| {
-            format!(
-                "argument {} is not JSON: {text}\n  a text needs its quotes: '\"{text}\"'",
-                index + 1
-            )
-        })?;
+        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
+            let number = index + 1;
+            anyhow::bail!("argument {number} is not JSON ({error}): {text}\n  a text needs its quotes: '\"{text}\"'");
+        }
     }
     Ok(Args::from_json_array(&format!("[{}]", texts.join(",")), Vec::new())?)
 }
