@@ -39,6 +39,11 @@ pub enum UrlError {
     /// A scheme that names no broker.
     #[error("the scheme {0:?} names no broker; known are {known}", known = BrokerUrl::known_schemes())]
     Scheme(String),
+    /// What only the process itself could use.
+    #[error(
+        "memory:// is inside a gateway and cannot be reached from here; name the gateway instead, as http://127.0.0.1:3000"
+    )]
+    Memory,
     /// A broker on the network has a host.
     #[error("the URL {0} names no host")]
     NoHost(String),
@@ -67,6 +72,15 @@ impl BrokerUrl {
             return Err(UrlError::NoHost(masked));
         }
         Ok(Self { url, masked })
+    }
+
+    /// `memory://`: no broker.
+    ///
+    /// # Panics
+    /// Never: the URL is a constant.
+    #[expect(clippy::expect_used, reason = "a constant")]
+    pub fn memory() -> Self {
+        Self::parse("memory://").expect("memory:// is a URL")
     }
 
     /// The kind of broker.

@@ -22,7 +22,8 @@
 mod packet;
 mod sockets;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -40,8 +41,7 @@ use socketioxide_core::packet::Packet;
 use crate::{ClientManager, Emit, ManagerError, Membership, SocketInfo, Target};
 
 pub use packet::{args, value};
-use sockets::ClusterSockets;
-pub use sockets::ClusterState;
+pub use sockets::{ClusterSockets, ClusterState, Connecting};
 
 /// The adapter of one namespace: does everything through the [`ClientManager`], which calls back for the sockets that are here.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub struct ClusterAdapter {
     manager: Arc<dyn ClientManager>,
     sockets: Arc<ClusterSockets>,
     local: Local,
+    /// Sockets whose connect middleware is running.
+    connecting: Mutex<HashSet<Sid>>,
 }
 
 /// The sockets of one namespace on this host.
@@ -79,6 +81,7 @@ impl CoreAdapter<Emitter> for ClusterAdapter {
             manager: state.manager().clone(),
             sockets: state.sockets().clone(),
             local: Local(local),
+            connecting: Mutex::default(),
         }
     }
 

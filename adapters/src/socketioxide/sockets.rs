@@ -10,10 +10,11 @@ use metrics::counter;
 use socketioxide::SocketError;
 use socketioxide_core::Sid;
 use socketioxide_core::adapter::{BroadcastFlags, BroadcastOptions, Room};
+use socketioxide_core::packet::Packet;
 use tokio::sync::mpsc;
 
 use super::{ClusterAdapter, packet};
-use crate::{Ack, ClientManager, Emit, LocalSockets, Membership, RoomIsSid, SocketInfo, Target, metric};
+use crate::{Ack, Args, ClientManager, Emit, LocalSockets, Membership, RoomIsSid, SocketInfo, Target, metric};
 
 /// What all namespaces of a server share: the manager, and where it finds their sockets.
 #[derive(Clone, Debug)]
@@ -64,9 +65,45 @@ impl ClusterSockets {
         }
     }
 
+    /// Answers an event of a client that asked for an ack.
+    pub fn ack(&self, namespace: &str, sid: &str, id: i64, args: &Args) {
+        if let Some(namespace) = self.namespace(namespace)
+            && let Some(socket) = namespace.socket(sid)
+        {
+            let ack = Packet::ack(namespace.local.0.path().clone(), packet::value(args), id);
+            count(namespace.local.0.broadcast(ack, BroadcastOptions::new(socket)));
+        }
+    }
+
+    /// For a connect middleware: until the guard is dropped the socket counts as here, so that it may enter rooms.
+    #[must_use]
+    pub fn connecting(&self, namespace: &str, sid: Sid) -> Option<Connecting> {
+        let namespace = self.namespace(namespace)?;
+        namespace
+            .connecting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(sid);
+        Some(Connecting { namespace, sid })
+    }
+
     fn namespace(&self, name: &str) -> Option<Arc<ClusterAdapter>> {
         let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
         namespaces.get(name)?.upgrade()
+    }
+}
+
+/// A socket whose connect middleware is running.
+#[derive(Debug)]
+pub struct Connecting {
+    namespace: Arc<ClusterAdapter>,
+    sid: Sid,
+}
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        let mut connecting = self.namespace.connecting.lock().unwrap_or_else(PoisonError::into_inner);
+        connecting.remove(&self.sid);
     }
 }
 
@@ -197,8 +234,14 @@ impl ClusterAdapter {
     /// The socket with this sid, if it is here.
     fn socket(&self, sid: &str) -> Option<Sid> {
         let sid: Sid = sid.parse().ok()?;
-        let here = self.local.0.fetch_sockets(BroadcastOptions::new(sid));
-        (!here.is_empty()).then_some(sid)
+        let here = || !self.local.0.fetch_sockets(BroadcastOptions::new(sid)).is_empty();
+        let connecting = || {
+            self.connecting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(&sid)
+        };
+        (here() || connecting()).then_some(sid)
     }
 
     /// The same in socketioxide's words; `None` when nobody is meant.

@@ -1,0 +1,36 @@
+//! `hallporter check`
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use super::{ConfigFlags, Failure, outcome};
+
+pub(super) fn run(flags: ConfigFlags) -> ExitCode {
+    outcome(check(flags))
+}
+
+fn check(flags: ConfigFlags) -> Result<(), Failure> {
+    let config = flags.load().map_err(|error| {
+        let count = error.0.len();
+        let mistakes = if count == 1 {
+            "1 mistake".to_owned()
+        } else {
+            format!("{count} mistakes")
+        };
+        Failure::Input(anyhow::anyhow!("{mistakes} in the configuration\n{error}"))
+    })?;
+    let namespaces: Vec<&str> = config
+        .namespace
+        .iter()
+        .map(|namespace| namespace.name.as_str())
+        .collect();
+    let summary = format!(
+        "The configuration is fine: listen on {}, path {}, manager {} (channel {}), namespaces {}.",
+        config.listen,
+        config.path,
+        config.manager.url,
+        config.manager.channel,
+        namespaces.join(", ")
+    );
+    writeln!(std::io::stdout(), "{summary}").map_err(|error| Failure::World(error.into()))
+}

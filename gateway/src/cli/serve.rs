@@ -1,0 +1,42 @@
+//! `hallporter serve`
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use hallporter::config::Config;
+use hallporter::{Gateway, shutdown};
+use tracing_subscriber::EnvFilter;
+
+use super::{ConfigFlags, Failure, outcome, runtime, say};
+
+pub(super) fn run(flags: ConfigFlags) -> ExitCode {
+    outcome(serve(flags))
+}
+
+fn serve(flags: ConfigFlags) -> Result<(), Failure> {
+    let config = flags.load().map_err(|error| Failure::Input(error.into()))?;
+    log_as(&config);
+    runtime()?.block_on(async {
+        let shutdown = shutdown::requested().map_err(|error| Failure::World(error.into()))?;
+        let demo = config.demo == Some(true);
+        let gateway = Gateway::new(config)
+            .bind()
+            .await
+            .map_err(|error| Failure::World(error.into()))?;
+        if demo {
+            say(&format!("Hallporter is open: http://{}", gateway.address()));
+        }
+        gateway
+            .serve(shutdown)
+            .await
+            .map_err(|error| Failure::World(error.into()))
+    })
+}
+
+fn log_as(config: &Config) {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&config.log))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+}

@@ -1,0 +1,220 @@
+//! What a gateway can be told, and where it is told: defaults, then a TOML file, then the environment, then flags.
+
+mod load;
+mod mistake;
+mod source;
+mod units;
+mod validate;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use figment::value::Dict;
+use hallporter_adapters::ManagerOptions;
+use hallporter_adapters::url::BrokerUrl;
+use serde::Deserialize;
+
+pub use load::{Sources, load};
+pub use mistake::{ConfigError, Mistake};
+pub use units::Secret;
+
+/// The configuration of a gateway. Every key has a default.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where to listen. Default `127.0.0.1:3000`; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// The path of the Socket.IO endpoint. Default `/socket.io/`.
+    pub path: String,
+    /// What to log: a level, or `tracing` directives such as `info,hallporter=debug`. Default `info`.
+    pub log: String,
+    /// Whether to serve the demo page at `/`. Default: only when there is no configuration file.
+    pub demo: Option<bool>,
+    /// Origins of web pages, besides the gateway's own, that may connect: `https://example.org`, or `*` for all. Default none.
+    pub allowed_origins: Vec<String>,
+    /// What the protocol says to clients.
+    pub engine: Engine,
+    /// What the gateway allows.
+    pub limits: Limits,
+    /// The broker.
+    pub manager: Manager,
+    /// The HTTP API.
+    pub api: Api,
+    /// The namespaces clients may connect to. Default `/` alone.
+    pub namespace: Vec<Namespace>,
+    /// The user's own values, read by dotted path.
+    pub app: Dict,
+}
+
+/// `[engine]`: what the protocol says to clients.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Engine {
+    /// Time between two heartbeats. Default 25 s.
+    #[serde(deserialize_with = "units::duration")]
+    pub ping_interval: Duration,
+    /// How long a client may take to answer one. Default 20 s.
+    #[serde(deserialize_with = "units::duration")]
+    pub ping_timeout: Duration,
+    /// How long a client may stay without connecting to a namespace. Default 45 s.
+    #[serde(deserialize_with = "units::duration")]
+    pub connect_timeout: Duration,
+    /// The largest packet a client may send, in bytes, on either transport. Default 1,000,000.
+    #[serde(deserialize_with = "units::size")]
+    pub max_payload: usize,
+    /// The transports offered. Default both.
+    pub transports: Vec<Transport>,
+    /// Whether clients of Engine.IO 3 (socket.io-client 2.x) are let in. Default false.
+    pub allow_eio3: bool,
+    /// How packets are written. Default `json`.
+    pub parser: Parser,
+}
+
+/// How a session moves bytes.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// HTTP long-polling.
+    Polling,
+    /// WebSocket.
+    Websocket,
+}
+
+/// How packets are written.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Parser {
+    /// The default parser of Socket.IO.
+    Json,
+}
+
+/// `[limits]`: what the gateway allows.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Packets that may wait for a client; what is beyond is dropped and counted. Default 4,096.
+    pub client_buffer_packets: usize,
+    /// Events of one socket that may wait for its handler; one more disconnects it. Default 1,024.
+    pub waiting_events: usize,
+}
+
+/// `[manager]`: the broker.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Manager {
+    /// Where it is: `memory://` (no broker), `redis://…`, `valkey://…`. Default `memory://`.
+    #[serde(deserialize_with = "units::broker_url")]
+    pub url: BrokerUrl,
+    /// Separates clusters on one broker. Default `socketio`.
+    #[serde(deserialize_with = "units::text")]
+    pub channel: String,
+    /// The largest message sent or accepted, in bytes. Default 1 MiB.
+    #[serde(deserialize_with = "units::size")]
+    pub max_message: usize,
+    /// How often the way through the broker is tried. Default 2 s.
+    #[serde(deserialize_with = "units::duration")]
+    pub canary_interval: Duration,
+    /// How long clients may take to acknowledge an emit of another host. Default 60 s.
+    #[serde(deserialize_with = "units::duration")]
+    pub ack_timeout: Duration,
+    /// How long other hosts may take to answer a query. Default 5 s.
+    #[serde(deserialize_with = "units::duration")]
+    pub query_timeout: Duration,
+}
+
+/// `[api]`: the HTTP API.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// The key callers have to show. Without one the API is off, but for a gateway on loopback with the in-memory manager.
+    pub key: Option<Secret>,
+}
+
+/// `[[namespace]]`: one that clients may connect to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Namespace {
+    /// Its name, such as `/chat`, or a pattern, such as `/tenant-{id}`.
+    pub name: String,
+    /// Rooms that clients may join and leave by themselves, `*` standing for any characters. Default none.
+    #[serde(default)]
+    pub client_rooms: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000),
+            path: "/socket.io/".into(),
+            log: "info".into(),
+            demo: None,
+            allowed_origins: Vec::new(),
+            engine: Engine::default(),
+            limits: Limits::default(),
+            manager: Manager::default(),
+            api: Api::default(),
+            namespace: vec![Namespace::new("/")],
+            app: Dict::new(),
+        }
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            connect_timeout: Duration::from_secs(45),
+            max_payload: 1_000_000,
+            transports: vec![Transport::Polling, Transport::Websocket],
+            allow_eio3: false,
+            parser: Parser::Json,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            client_buffer_packets: 4096,
+            waiting_events: 1024,
+        }
+    }
+}
+
+impl Default for Manager {
+    fn default() -> Self {
+        let options = ManagerOptions::default();
+        Self {
+            url: BrokerUrl::memory(),
+            channel: options.channel,
+            max_message: options.max_message,
+            canary_interval: options.canary_interval,
+            ack_timeout: options.ack_timeout,
+            query_timeout: options.query_timeout,
+        }
+    }
+}
+
+impl Manager {
+    /// The same, as the manager takes it.
+    pub fn options(&self) -> ManagerOptions {
+        ManagerOptions {
+            channel: self.channel.clone(),
+            max_message: self.max_message,
+            canary_interval: self.canary_interval,
+            ack_timeout: self.ack_timeout,
+            query_timeout: self.query_timeout,
+        }
+    }
+}
+
+impl Namespace {
+    /// A namespace whose clients join no rooms by themselves.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            client_rooms: Vec::new(),
+        }
+    }
+}

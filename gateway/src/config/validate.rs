@@ -1,0 +1,116 @@
+//! What the types of a configuration cannot say.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use hallporter_adapters::url::Scheme;
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+use super::Config;
+
+/// Values that make no sense, by key.
+pub(super) fn validate(config: &Config) -> Vec<(Vec<String>, String)> {
+    let mut wrong = Vec::new();
+    let mut check = |key: &str, fine: bool, problem: &str| {
+        if !fine {
+            wrong.push((key.split('.').map(str::to_owned).collect(), problem.to_owned()));
+        }
+    };
+    check(
+        "path",
+        config.path.starts_with('/') && config.path.len() > 1,
+        "must begin with a slash and name a path",
+    );
+    let log = config.log.parse::<EnvFilter>();
+    check(
+        "log",
+        log.is_ok(),
+        "must be a level (error, warn, info, debug, trace) or tracing directives",
+    );
+    let engine = &config.engine;
+    check(
+        "engine.ping_interval",
+        engine.ping_interval > Duration::ZERO,
+        "must be longer than nothing",
+    );
+    check(
+        "engine.ping_timeout",
+        engine.ping_timeout > Duration::ZERO,
+        "must be longer than nothing",
+    );
+    check(
+        "engine.connect_timeout",
+        engine.connect_timeout > Duration::ZERO,
+        "must be longer than nothing",
+    );
+    check(
+        "engine.max_payload",
+        engine.max_payload > 0,
+        "must be more than nothing",
+    );
+    check(
+        "engine.transports",
+        !engine.transports.is_empty(),
+        "must name polling, websocket or both",
+    );
+    check(
+        "limits.client_buffer_packets",
+        config.limits.client_buffer_packets > 0,
+        "must be more than nothing",
+    );
+    check(
+        "limits.waiting_events",
+        config.limits.waiting_events > 0,
+        "must be more than nothing",
+    );
+    let manager = &config.manager;
+    check(
+        "manager.url",
+        manager.url.scheme() != Scheme::Http,
+        "names a gateway, not a broker; http:// is for emitters",
+    );
+    check("manager.channel", !manager.channel.is_empty(), "must not be empty");
+    check(
+        "manager.max_message",
+        manager.max_message > 0,
+        "must be more than nothing",
+    );
+    check(
+        "manager.canary_interval",
+        manager.canary_interval > Duration::ZERO,
+        "must be longer than nothing",
+    );
+    for (index, origin) in config.allowed_origins.iter().enumerate() {
+        let is_origin = origin == "*"
+            || Url::parse(origin).is_ok_and(|url| url.has_host() && url.origin().ascii_serialization() == *origin);
+        check(
+            &format!("allowed_origins.{index}"),
+            is_origin,
+            "must be \"*\" or an origin: scheme and host, as in \"https://example.org\", and nothing after it",
+        );
+    }
+    check(
+        "namespace",
+        !config.namespace.is_empty(),
+        "must have at least one entry",
+    );
+    let mut known = HashSet::new();
+    let mut patterns = matchit::Router::new();
+    for (index, namespace) in config.namespace.iter().enumerate() {
+        let name = &namespace.name;
+        let problem = if !name.starts_with('/') {
+            "must begin with a slash"
+        } else if name.contains([',', '?']) {
+            "must contain neither a comma nor a question mark, which end a namespace in the protocol"
+        } else if !known.insert(name) {
+            "is there twice"
+        } else if name.contains(['{', '}']) && patterns.insert(name.as_str(), ()).is_err() {
+            "is no pattern such as \"/tenant-{id}\", or one that overlaps with another"
+        } else {
+            continue;
+        };
+        check(&format!("namespace.{index}.name"), false, problem);
+    }
+    wrong
+}

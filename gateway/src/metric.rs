@@ -1,0 +1,66 @@
+//! The metrics of a gateway. None is labelled by sid, room or user; namespaces are named by their configured pattern.
+
+use std::sync::OnceLock;
+
+use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+const SOCKETS: &str = "hallporter_sockets";
+const CONNECTS: &str = "hallporter_connects_total";
+const CONNECTS_REFUSED: &str = "hallporter_connects_refused_total";
+pub(crate) const DISCONNECTS: &str = "hallporter_disconnects_total";
+const EVENTS: &str = "hallporter_events_total";
+const EVENTS_UNHANDLED: &str = "hallporter_events_unhandled_total";
+pub(crate) const EVENTS_REJECTED: &str = "hallporter_events_rejected_total";
+pub(crate) const HANDLER_PANICS: &str = "hallporter_handler_panics_total";
+pub(crate) const HTTP_REFUSED: &str = "hallporter_http_refused_total";
+
+/// What is counted by namespace: by its configured name or pattern, of which there are few.
+#[derive(Debug)]
+pub(crate) struct Meters {
+    pub(crate) sockets: Gauge,
+    pub(crate) connects: Counter,
+    pub(crate) refused: Counter,
+    pub(crate) events: Counter,
+    pub(crate) unhandled: Counter,
+}
+
+impl Meters {
+    pub(crate) fn new(namespace: &str) -> Self {
+        Self {
+            sockets: gauge!(SOCKETS, "namespace" => namespace.to_owned()),
+            connects: counter!(CONNECTS, "namespace" => namespace.to_owned()),
+            refused: counter!(CONNECTS_REFUSED, "namespace" => namespace.to_owned()),
+            events: counter!(EVENTS, "namespace" => namespace.to_owned()),
+            unhandled: counter!(EVENTS_UNHANDLED, "namespace" => namespace.to_owned()),
+        }
+    }
+}
+
+/// The recorder of this process, which all its gateways share. `None` when the process has installed another one.
+pub(crate) fn recorder() -> Option<PrometheusHandle> {
+    static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    let install = || {
+        let handle = PrometheusBuilder::new().install_recorder().ok()?;
+        describe();
+        Some(handle)
+    };
+    HANDLE.get_or_init(install).clone()
+}
+
+fn describe() {
+    hallporter_adapters::describe_metrics();
+    describe_gauge!(SOCKETS, "Sockets connected, by namespace");
+    describe_counter!(CONNECTS, Unit::Count, "Sockets that connected, by namespace");
+    describe_counter!(CONNECTS_REFUSED, Unit::Count, "Sockets that were refused, by namespace");
+    describe_counter!(DISCONNECTS, Unit::Count, "Sockets that went, by reason");
+    describe_counter!(EVENTS, Unit::Count, "Events clients sent, by namespace");
+    describe_counter!(EVENTS_UNHANDLED, Unit::Count, "Events no handler wanted, by namespace");
+    describe_counter!(
+        EVENTS_REJECTED,
+        Unit::Count,
+        "Events that could not be taken, and ended their socket, by reason"
+    );
+    describe_counter!(HANDLER_PANICS, Unit::Count, "Handler calls that panicked");
+    describe_counter!(HTTP_REFUSED, Unit::Count, "HTTP requests that were refused, by reason");
+}
