@@ -135,7 +135,7 @@ async fn emit_tells_what_is_wrong_with_its_input() -> Result<()> {
         &["carrier-pigeon"],
     )
     .await?;
-    fails(&["emit", "event", "--url", "no url"], 2, &["no url"]).await?;
+    fails(&["emit", "event", "--url", "no url"], 2, &["--url", "not a URL"]).await?;
     fails(&["emit", "--url", &url], 2, &["EVENT"]).await?;
     fails(&["emit", "event", "--url", &url, "--unknown"], 2, &["--unknown"]).await?;
     fails(&["explode"], 2, &["explode"]).await
