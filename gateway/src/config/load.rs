@@ -222,6 +222,17 @@ mod tests {
     }
 
     #[test]
+    fn a_list_with_a_wrong_entry_is_reported_once() {
+        let found = mistakes("listen = 3\n[engine]\ntransports = [\"websockets\", 7]\n[[namespace]]\n[[namespace]]\n");
+        let keys: Vec<&str> = found.iter().filter_map(|mistake| mistake.split(": ").nth(1)).collect();
+        assert_eq!(
+            keys,
+            ["listen", "engine.transports.0", "namespace.0", "namespace.1"],
+            "{found:#?}"
+        );
+    }
+
+    #[test]
     fn what_is_no_toml_is_said_to_be_none() {
         let found = mistakes("a = 1\nb = \n");
         assert!(found[0].starts_with("2: is not TOML"), "{found:?}");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use figment::providers::{Format, Toml};
-use figment::value::{Dict, Map, Tag, Value};
+use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 use toml_edit::{Document, Item};
 
@@ -118,14 +118,16 @@ impl Source {
         }
         match value {
             Some(Value::Dict(_, dict)) => dict.remove(last).is_some(),
-            Some(Value::Array(_, array)) => match last.parse::<usize>() {
-                Ok(index) if index < array.len() => {
+            Some(Value::Array(_, array)) => {
+                match last.parse().ok().and_then(|index: usize| array.get_mut(index)) {
                     // Its neighbours keep their numbers, and so their lines.
-                    array[index] = Value::Dict(Tag::Default, Dict::from([("name".into(), Value::from("/"))]));
-                    true
+                    Some(Value::Dict(_, table)) if *table != stand_in(last) => {
+                        *table = stand_in(last);
+                        true
+                    }
+                    _ => self.remove(above),
                 }
-                _ => false,
-            },
+            }
             _ => false,
         }
     }
@@ -157,6 +159,11 @@ fn put(dict: &mut Dict, path: &[String], value: Value) {
             }
         }
     }
+}
+
+/// A table in which nothing is wrong, in the place of one that was taken out.
+fn stand_in(index: &str) -> Dict {
+    Dict::from([("name".into(), Value::from(format!("/{index}")))])
 }
 
 fn child<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
