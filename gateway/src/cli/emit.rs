@@ -32,10 +32,10 @@ pub(super) struct EmitFlags {
     #[arg(long, short, default_value = "/")]
     namespace: String,
     /// Only to the members of this room or to this sid (again and again)
-    #[arg(long, short)]
+    #[arg(long, short, allow_hyphen_values = true)]
     room: Vec<String>,
     /// Not to this sid or the members of this room (again and again)
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     except: Vec<String>,
     /// May be dropped for clients that cannot take it now
     #[arg(long)]
