@@ -20,7 +20,7 @@ pub(super) struct EmitFlags {
     /// The name of the event
     event: String,
     /// Its arguments, each as JSON (a text needs its quotes: '"hello"')
-    #[arg(value_name = "JSON")]
+    #[arg(value_name = "JSON", allow_negative_numbers = true)]
     args: Vec<String>,
     /// The broker, or a gateway: redis://…, http://127.0.0.1:3000, http://:KEY@gateway:3000
     #[arg(long, default_value = "http://127.0.0.1:3000")]
