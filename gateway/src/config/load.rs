@@ -222,6 +222,13 @@ mod tests {
     }
 
     #[test]
+    fn sizes_are_bytes_or_units() {
+        let (_file, sources) = with_file("[engine]\nmax_payload = 5000\n[manager]\nmax_message = \"2 MiB\"\n");
+        let config = load(sources).unwrap();
+        assert_eq!((config.engine.max_payload, config.manager.max_message), (5000, 2 << 20));
+    }
+
+    #[test]
     fn a_list_with_a_wrong_entry_is_reported_once() {
         let found = mistakes("listen = 3\n[engine]\ntransports = [\"websockets\", 7]\n[[namespace]]\n[[namespace]]\n");
         let keys: Vec<&str> = found.iter().filter_map(|mistake| mistake.split(": ").nth(1)).collect();

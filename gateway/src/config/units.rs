@@ -53,7 +53,7 @@ pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, 
     let value = <Value as Deserialize>::deserialize(deserializer)?;
     let bytes = match &value {
         Value::String(_, text) => text.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64()),
-        other => other.to_u128().and_then(|number| u64::try_from(number).ok()),
+        other => digits(other).parse().ok(),
     };
     bytes.and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(|| {
         D::Error::custom(format!(
