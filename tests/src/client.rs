@@ -23,6 +23,12 @@ impl Connect {
         Self(json!({"url": url.into()}))
     }
 
+    /// To a reference application, which greets each client with the event `auth`; it is awaited.
+    #[must_use]
+    pub fn to_reference(url: impl Into<String>) -> Self {
+        Self::to(url).with("greeted", true)
+    }
+
     /// To another namespace.
     #[must_use]
     pub fn namespace(self, namespace: &str) -> Self {
@@ -89,7 +95,9 @@ pub struct Client {
 impl Client {
     pub(crate) async fn connect(driver: Driver, name: &str, connect: Connect) -> Result<Self> {
         let inbox = driver.inbox(name);
-        driver.request("connect", connect.request(name)).await?;
+        let request = connect.request(name);
+        let greeted = request["greeted"] == true;
+        driver.request("connect", request).await?;
         let name = name.to_owned();
         let mut client = Self {
             driver,
@@ -99,6 +107,9 @@ impl Client {
             inbox,
         };
         client.connected().await?;
+        if greeted {
+            client.event("auth").await?;
+        }
         Ok(client)
     }
 

@@ -45,10 +45,10 @@ impl Scene {
         let cluster = Cluster::start().await?;
         let (a, b) = (cluster.a.url(), cluster.b.url());
         let clients = vec![
-            node.connect("node-a", configure(Connect::to(&a))).await?,
-            python.connect("python-a", configure(Connect::to(&a))).await?,
-            node.connect("node-b", configure(Connect::to(&b))).await?,
-            python.connect("python-b", configure(Connect::to(&b))).await?,
+            node.connect("node-a", configure(Connect::to_reference(&a))).await?,
+            python.connect("python-a", configure(Connect::to_reference(&a))).await?,
+            node.connect("node-b", configure(Connect::to_reference(&b))).await?,
+            python.connect("python-b", configure(Connect::to_reference(&b))).await?,
         ];
         Ok(Self {
             cluster,

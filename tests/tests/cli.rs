@@ -39,7 +39,7 @@ async fn fails(args: &[&str], code: i32, says: &[&str]) -> Result<()> {
 #[tokio::test]
 async fn check_accepts_a_good_file() -> Result<()> {
     let good = Settings::new(
-        "listen = \"127.0.0.1:0\"\npath = \"/socket.io/\"\nlog = \"info\"\ndemo = false\n\n[engine]\nping_interval = \"25s\"\n\n\
+        "listen = \"127.0.0.1:0\"\npath = \"/socket.io/\"\nlog = \"info\"\ndemo = false\n\n[engine]\nping_interval = \"25s\"\nmax_payload = 1000000\n\n\
          [manager]\nurl = \"memory://\"\nchannel = \"socketio\"\n\n[[namespace]]\nname = \"/\"\nclient_rooms = [\"public-*\"]\n",
     )?;
     let ended = call(&["check", "--config", good.path()?]).await?;

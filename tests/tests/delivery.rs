@@ -81,7 +81,7 @@ async fn a_sid_is_a_room_on_whatever_gateway() -> Result<()> {
 async fn namespaces_do_not_leak() -> Result<()> {
     let mut scene = Scene::start().await?;
     let (a, b) = (scene.cluster.a.url(), scene.cluster.b.url());
-    let custom = |url: &str| Connect::to(url).namespace("/custom");
+    let custom = |url: &str| Connect::to_reference(url).namespace("/custom");
     let shared = custom(&a).share(&scene.clients[NODE_A]);
     let mut others = vec![
         scene.node.connect("custom-a", shared).await?,
@@ -91,7 +91,7 @@ async fn namespaces_do_not_leak() -> Result<()> {
     for other in &others {
         other.join("room").await?;
     }
-    let tenant = Connect::to(&a).namespace("/tenant-blue");
+    let tenant = Connect::to_reference(&a).namespace("/tenant-blue");
     let tenant = scene.node.connect("tenant", tenant).await?;
     tenant.join("room").await?;
     others.push(tenant);
@@ -119,9 +119,9 @@ async fn namespaces_do_not_leak() -> Result<()> {
     assert_eq!(received[PYTHON_B], [room, all]);
 
     for (name, driver) in [("node-x", &scene.node), ("python-x", &scene.python)] {
-        let unknown = Connect::to(&a).namespace("/unknown");
+        let unknown = Connect::to_reference(&a).namespace("/unknown");
         assert_eq!(driver.refused(name, unknown).await?, "Invalid namespace");
-        let denied = Connect::to(&b).auth(json!({"token": "deny"}));
+        let denied = Connect::to_reference(&b).auth(json!({"token": "deny"}));
         assert_eq!(driver.refused(name, denied).await?, "not authorized");
     }
     Ok(())

@@ -78,8 +78,8 @@ async fn works(kind: &str, channel: &str) -> Result<()> {
     let redis = cluster.redis.url();
     let server = PythonServer::start(&python_clients, &redis, channel).await?;
     let (a, b, c) = (
-        Connect::to(cluster.a.url()),
-        Connect::to(cluster.b.url()),
+        Connect::to_reference(cluster.a.url()),
+        Connect::to_reference(cluster.b.url()),
         Connect::to(server.url()),
     );
 

@@ -13,7 +13,7 @@ async fn polling_websocket_and_upgrades_receive_the_same() -> Result<()> {
     let mut synchronous: Vec<Client> = Vec::new();
     for (place, url) in [("a", cluster.a.url()), ("b", cluster.b.url())] {
         for transport in ["polling", "websocket"] {
-            let only = Connect::to(&url).transports(&[transport]);
+            let only = Connect::to_reference(&url).transports(&[transport]);
             let name = |kind: &str| format!("{kind}-{transport}-{place}");
             for client in [
                 node.connect(&name("node"), only.clone()).await?,
@@ -25,12 +25,12 @@ async fn polling_websocket_and_upgrades_receive_the_same() -> Result<()> {
             synchronous.push(python.connect(&name("sync"), only.synchronous()).await?);
         }
         let client = node
-            .connect(&format!("node-upgrade-{place}"), Connect::to(&url))
+            .connect(&format!("node-upgrade-{place}"), Connect::to_reference(&url))
             .await?;
         assert_eq!(client.upgraded().await?, "websocket");
         clients.push(client);
         let client = python
-            .connect(&format!("python-upgrade-{place}"), Connect::to(&url))
+            .connect(&format!("python-upgrade-{place}"), Connect::to_reference(&url))
             .await?;
         assert_eq!(client.transport().await?, "websocket");
         clients.push(client);

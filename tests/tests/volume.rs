@@ -40,7 +40,7 @@ async fn a_hundred_thousand_emits_arrive_once_and_in_order() -> Result<()> {
     let mut clients: Vec<(Client, usize)> = Vec::new();
     for (place, url) in [("a", cluster.a.url()), ("b", cluster.b.url())] {
         for room in 0..=ROOMS {
-            let connect = Connect::to(&url).count("number").transports(&["websocket"]);
+            let connect = Connect::to_reference(&url).count("number").transports(&["websocket"]);
             let mut client = node.connect(&format!("{place}-{room}"), connect).await?;
             client.patience(ALL);
             let rooms = if room == ROOMS { 0..ROOMS } else { room..room + 1 };
