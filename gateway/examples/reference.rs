@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use async_trait::async_trait;
+use axum::body::Bytes;
 use axum::routing::get;
 use axum::{Json, Router};
 use hallporter::adapters::{Args, Emit, EventName, Target};
@@ -184,9 +185,13 @@ impl Reference {
             "ask" => {
                 let ask: Ask = first(&event)?;
                 let timeout = Duration::from_millis(ask.timeout);
-                let answer = socket.emit_with_ack(&ask.event, one(ask.data)?, timeout).await;
-                match answer.map(|args| args.values().into_iter().next()) {
-                    Some(data) => event.ack(&json!({"ok": true, "data": data})),
+                let answer = socket.emit_with_ack(&ask.event, one(ask.data, &event)?, timeout).await;
+                match answer {
+                    Some(answer) => {
+                        let (values, attachments) = firsts([&answer])?;
+                        let answer = json!([{"ok": true, "data": values[0]}]);
+                        event.ack_args(&Args::from_json_array(&answer.to_string(), attachments)?);
+                    }
                     None => event.ack(&json!({"ok": false, "error": "timeout"})),
                 }
             }
@@ -205,7 +210,7 @@ impl Reference {
             "rooms" => event.ack(&socket.rooms()),
             "broadcast" => {
                 let broadcast: Broadcast = first(&event)?;
-                socket.manager().emit(broadcast.emit(socket)?).await?;
+                socket.manager().emit(broadcast.emit(socket, &event)?).await?;
                 event.ack("ok");
             }
             "broadcast-ack" => {
@@ -215,14 +220,15 @@ impl Reference {
                     to_self: true,
                     ..broadcast
                 }
-                .emit(socket)?;
+                .emit(socket, &event)?;
                 let (acks, failed) = socket.manager().emit_with_ack(emit, timeout).await?.all().await;
-                let values: Vec<_> = acks.iter().map(|ack| ack.args.values().into_iter().next()).collect();
-                event.ack(&json!({"acks": values, "failed": failed}));
+                let (values, attachments) = firsts(acks.iter().map(|ack| &ack.args))?;
+                let answer = json!([{"acks": values, "failed": failed}]);
+                event.ack_args(&Args::from_json_array(&answer.to_string(), attachments)?);
             }
             "to-id" => {
                 let to: ToId = first(&event)?;
-                let emit = emit_to(socket, Target::room(to.id), &to.event, one(to.data)?, false);
+                let emit = emit_to(socket, Target::room(to.id), &to.event, one(to.data, &event)?, false);
                 socket.manager().emit(emit).await?;
                 event.ack("ok");
             }
@@ -298,6 +304,7 @@ fn info(socket: &Socket) -> Value {
 #[derive(Deserialize)]
 struct Ask {
     event: String,
+    #[serde(default, deserialize_with = "present")]
     data: Option<Box<RawValue>>,
     timeout: u64,
 }
@@ -305,6 +312,7 @@ struct Ask {
 #[derive(Deserialize)]
 struct Broadcast {
     event: String,
+    #[serde(default, deserialize_with = "present")]
     data: Option<Box<RawValue>>,
     room: Option<OneOrMore>,
     except: Option<OneOrMore>,
@@ -317,7 +325,7 @@ struct Broadcast {
 }
 
 impl Broadcast {
-    fn emit(self, socket: &Socket) -> anyhow::Result<Emit> {
+    fn emit(self, socket: &Socket, event: &Event) -> anyhow::Result<Emit> {
         let mut except = self.except.map(OneOrMore::into_vec).unwrap_or_default();
         if !self.to_self {
             except.push(socket.sid().to_owned());
@@ -326,7 +334,13 @@ impl Broadcast {
             rooms: self.room.map(OneOrMore::into_vec),
             except,
         };
-        Ok(emit_to(socket, target, &self.event, one(self.data)?, self.volatile))
+        Ok(emit_to(
+            socket,
+            target,
+            &self.event,
+            one(self.data, event)?,
+            self.volatile,
+        ))
     }
 }
 
@@ -344,6 +358,7 @@ fn emit_to(socket: &Socket, target: Target, event: &str, args: Args, volatile: b
 struct ToId {
     id: String,
     event: String,
+    #[serde(default, deserialize_with = "present")]
     data: Option<Box<RawValue>>,
 }
 
@@ -387,10 +402,42 @@ fn first<T: serde::de::DeserializeOwned>(event: &Event) -> anyhow::Result<T> {
     Ok(serde_json::from_str(first.get())?)
 }
 
-/// The one argument `data`, or none.
-fn one(data: Option<Box<RawValue>>) -> anyhow::Result<Args> {
+/// An explicit null is data, unlike a missing key.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+/// The one argument `data`, or none, with the attachments of the event it came in.
+fn one(data: Option<Box<RawValue>>, event: &Event) -> anyhow::Result<Args> {
     Ok(match data {
-        Some(data) => Args::from_json_array(&format!("[{data}]"), Vec::new())?,
+        Some(data) => Args::from_json_array(&format!("[{data}]"), event.args.attachments().to_vec())?,
         None => Args::none(),
     })
+}
+
+/// The first argument of each answer, and all their attachments: each answer counts its own from 0, the whole goes on counting.
+fn firsts<'a>(answers: impl IntoIterator<Item = &'a Args>) -> anyhow::Result<(Vec<Value>, Vec<Bytes>)> {
+    let (mut values, mut attachments) = (Vec::new(), Vec::new());
+    for answer in answers {
+        let first = answer.values().into_iter().next();
+        let mut value = first.map_or(Ok(Value::Null), |first| serde_json::from_str(first.get()))?;
+        if !answer.attachments().is_empty() {
+            renumber(&mut value, attachments.len());
+        }
+        values.push(value);
+        attachments.extend_from_slice(answer.attachments());
+    }
+    Ok((values, attachments))
+}
+
+fn renumber(value: &mut Value, offset: usize) {
+    match value {
+        Value::Object(object) if object.get("_placeholder") == Some(&Value::Bool(true)) => {
+            let number = object.get("num").and_then(Value::as_u64).unwrap_or_default();
+            object.insert("num".into(), json!(number + offset as u64));
+        }
+        Value::Object(object) => object.values_mut().for_each(|value| renumber(value, offset)),
+        Value::Array(array) => array.iter_mut().for_each(|value| renumber(value, offset)),
+        _ => {}
+    }
 }
