@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hallporter_adapters::broker::{Broker, RedisBroker};
+use hallporter_adapters::broker::{Broker, BrokerError, RedisBroker};
 use hallporter_adapters::conformance::{self, Cluster, Outage};
 use hallporter_adapters::url::BrokerUrl;
 use hallporter_adapters::{ClientManager, ManagerOptions, manager};
@@ -125,4 +125,34 @@ impl Outage for Redis {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_behaves() {
     assert!(conformance::run(&Redis::start().await).await.is_empty());
+}
+
+/// Emitters may be idle for hours, and whatever stands between them and Redis may close the connection meanwhile.
+#[tokio::test]
+async fn a_message_after_the_connection_ended_is_published() {
+    let redis = Redis::start().await;
+    let broker = redis.broker();
+    broker.publish("t", Bytes::from("1")).await.unwrap();
+    redis.cut().await;
+    assert!(broker.publish("t", Bytes::from("2")).await.is_err());
+    redis.restore().await;
+    broker.publish("t", Bytes::from("3")).await.unwrap();
+    redis.cut().await;
+    redis.restore().await;
+    broker.publish("t", Bytes::from("4")).await.unwrap();
+}
+
+/// A server that accepts connections and says nothing.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_longer_for_a_connection_than_the_first() {
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("redis://{}", silent.local_addr().unwrap());
+    let broker = RedisBroker::new(BrokerUrl::parse(&url).unwrap()).unwrap();
+    let asked = tokio::time::Instant::now();
+    let publish = || broker.publish("t", Bytes::new());
+    let published = tokio::join!(publish(), publish(), publish(), publish());
+    for published in <[_; 4]>::from(published) {
+        assert!(matches!(published, Err(BrokerError::TimedOut(_))), "{published:?}");
+    }
+    assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
 }
