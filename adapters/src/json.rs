@@ -1,6 +1,8 @@
 //! The tokens of a JSON text, for what has to be known about data that is not parsed.
 
-use memchr::memchr2;
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr2};
 
 /// One token of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,38 +113,47 @@ pub(crate) fn deeper_than(limit: usize, text: &str) -> bool {
 /// Whether every `{"_placeholder":true,"num":N}` names one of `attachments` attachments.
 /// A client that is sent another one ends its connection.
 pub(crate) fn placeholders_fit(text: &str, attachments: usize) -> bool {
+    /// An object or array that has not ended; of a key that comes twice the last value counts, as for every client.
     #[derive(Default)]
-    struct Object<'a> {
-        key: &'a str,
+    struct Open<'a> {
+        key: Cow<'a, str>,
         is_placeholder: bool,
-        num: Option<&'a str>,
+        num: Option<usize>,
     }
-    let fits = |object: &Object<'_>| {
-        let number = object.num.and_then(|num| num.parse::<usize>().ok());
-        !object.is_placeholder || number.is_some_and(|number| number < attachments)
-    };
-    let mut open: Vec<Object<'_>> = Vec::new();
+    let fits =
+        |object: &Open<'_>| !object.is_placeholder || object.num.is_some_and(|attachment| attachment < attachments);
+    let mut open: Vec<Open<'_>> = Vec::new();
     let mut tokens = Tokens::of(text);
     while let Some(token) = tokens.next() {
-        let key = open.last_mut();
-        match (token, key) {
-            (Token::Open(_), _) => open.push(Object::default()),
-            (Token::Close(_), _) => {
-                if open.pop().is_some_and(|object| !fits(&object)) {
-                    return false;
+        if let Some(object) = open.last_mut() {
+            match token {
+                Token::Text(text) if tokens.clone().next() == Some(Token::Colon) => object.key = key(text),
+                Token::Close(_) | Token::Colon | Token::Comma => {}
+                value if object.key == "_placeholder" => object.is_placeholder = value == Token::Word("true"),
+                value if object.key == "num" => {
+                    object.num = match value {
+                        Token::Word(word) => word.parse().ok(),
+                        _ => None,
+                    };
                 }
+                _ => {}
             }
-            (Token::Text(text), Some(object)) => {
-                if tokens.clone().next() == Some(Token::Colon) {
-                    object.key = text;
-                }
-            }
-            (Token::Word("true"), Some(object)) if object.key == r#""_placeholder""# => object.is_placeholder = true,
-            (Token::Word(word), Some(object)) if object.key == r#""num""# => object.num = Some(word),
+        }
+        match token {
+            Token::Open(_) => open.push(Open::default()),
+            Token::Close(_) if open.pop().is_some_and(|object| !fits(&object)) => return false,
             _ => {}
         }
     }
     true
+}
+
+/// The key a string stands for; as good as always it holds no escape.
+fn key(text: &str) -> Cow<'_, str> {
+    match memchr(b'\\', text.as_bytes()) {
+        None => Cow::Borrowed(text.trim_matches('"')),
+        Some(_) => Cow::Owned(serde_json::from_str(text).unwrap_or_default()),
+    }
 }
 
 #[cfg(test)]
@@ -175,6 +186,11 @@ mod tests {
             (r#"[{"_placeholder":false,"num":7},{"num":7},"_placeholder"]"#, true),
             (r#"[{"x":{"_placeholder":true,"num":-1}}]"#, false),
             (r#"["{\"_placeholder\":true,\"num\":7}"]"#, true),
+            (r#"[{"\u005fplaceholder":true,"num":7}]"#, false),
+            (r#"[{"_placeholder":true,"n\u0075m":1}]"#, true),
+            (r#"[{"_placeholder":true,"num":1,"num":"x"}]"#, false),
+            (r#"[{"_placeholder":true,"num":1,"num":[]}]"#, false),
+            (r#"[{"_placeholder":true,"num":7,"_placeholder":false}]"#, true),
         ] {
             assert_eq!(placeholders_fit(text, 2), fits, "{text}");
         }

@@ -1,7 +1,7 @@
 //! Redis and Valkey: plain publish and subscribe, as python-socketio's `RedisManager` uses it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,7 +32,15 @@ const LISTEN_BUFFER: usize = 64 << 20;
 pub struct RedisBroker {
     url: BrokerUrl,
     client: redis::Client,
-    publisher: Mutex<Option<MultiplexedConnection>>,
+    publisher: Mutex<Option<Publisher>>,
+}
+
+/// A connection that publishes.
+#[derive(Clone, Debug)]
+struct Publisher {
+    connection: MultiplexedConnection,
+    /// The connection has ended or does not answer; whoever comes next makes another.
+    broken: Arc<AtomicBool>,
 }
 
 impl RedisBroker {
@@ -64,14 +72,27 @@ impl RedisBroker {
         connection.await.map_err(|error| broker_error(&error))
     }
 
-    async fn publisher(&self) -> Result<MultiplexedConnection, BrokerError> {
-        let mut slot = self.publisher.lock().await;
-        if let Some(connection) = slot.as_ref() {
-            return Ok(connection.clone());
-        }
-        let connection = self.open(AsyncConnectionConfig::new()).await?;
-        *slot = Some(connection.clone());
-        Ok(connection)
+    /// Those who come while a connection is being made wait for it, but none longer than making one may take.
+    async fn publisher(&self) -> Result<Publisher, BrokerError> {
+        let publisher = async {
+            let mut slot = self.publisher.lock().await;
+            if let Some(publisher) = slot.as_ref().filter(|publisher| publisher.is_whole()) {
+                return Ok(publisher.clone());
+            }
+            *slot = None;
+            let broken = Arc::new(AtomicBool::new(false));
+            let end = End(broken.clone());
+            let connection = self.open(AsyncConnectionConfig::new().set_push_sender(end)).await?;
+            Ok(slot.insert(Publisher { connection, broken }).clone())
+        };
+        let publisher = tokio::time::timeout(TIMEOUT, publisher).await;
+        publisher.unwrap_or(Err(BrokerError::TimedOut(TIMEOUT)))
+    }
+}
+
+impl Publisher {
+    fn is_whole(&self) -> bool {
+        !self.broken.load(Ordering::Relaxed)
     }
 }
 
@@ -85,16 +106,13 @@ impl Broker for RedisBroker {
     }
 
     async fn publish(&self, topic: &str, body: Bytes) -> Result<(), BrokerError> {
-        let mut connection = self.publisher().await?;
+        let Publisher { mut connection, broken } = self.publisher().await?;
         let mut command = redis::cmd("PUBLISH");
         command.arg(topic).arg(&body[..]);
         let published = command.query_async::<()>(&mut connection).await;
         published.map_err(|error| {
             if error.is_io_error() || error.is_unrecoverable_error() {
-                // Whoever comes next connects anew.
-                if let Ok(mut slot) = self.publisher.try_lock() {
-                    *slot = None;
-                }
+                broken.store(true, Ordering::Relaxed);
             }
             broker_error(&error)
         })
@@ -124,6 +142,18 @@ impl Broker for RedisBroker {
                 Some(delivery)
             })
         }))
+    }
+}
+
+/// Notes the end of a connection, which may come long before its next use.
+struct End(Arc<AtomicBool>);
+
+impl AsyncPushSender for End {
+    fn send(&self, push: PushInfo) -> Result<(), SendError> {
+        if push.kind == PushKind::Disconnection {
+            self.0.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 }
 

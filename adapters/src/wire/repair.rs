@@ -12,15 +12,19 @@ use crate::json::{Token, Tokens};
 /// UTF-8, what everybody sends, is not copied.
 pub(super) fn text_of(body: Bytes) -> Option<ByteString> {
     match body.as_ref() {
-        [0xef, 0xbb, 0xbf, ..] => text_of(body.slice(3..)),
+        [0xef, 0xbb, 0xbf, ..] => utf8(body.slice(3..)),
         [0xff, 0xfe, 0, 0, ..] | [_, 0, 0, 0, ..] => utf32(&body, u32::from_le_bytes),
         [0, 0, ..] => utf32(&body, u32::from_be_bytes),
         [0xff, 0xfe, ..] | [_, 0, ..] => utf16(&body, u16::from_le_bytes),
         [0xfe, 0xff, ..] | [0, ..] => utf16(&body, u16::from_be_bytes),
-        _ => match ByteString::try_from(body.clone()) {
-            Ok(text) => Some(text),
-            Err(_) => utf8_with_surrogates(&body),
-        },
+        _ => utf8(body),
+    }
+}
+
+fn utf8(body: Bytes) -> Option<ByteString> {
+    match ByteString::try_from(body.clone()) {
+        Ok(text) => Some(text),
+        Err(_) => utf8_with_surrogates(&body),
     }
 }
 
@@ -158,6 +162,12 @@ mod tests {
         assert_eq!(read(b"\"\xed\xa0\xbd\xed\xb8\x80\"").as_deref(), Some("\"😀\""));
         assert_eq!(read(b"\"\xff\"\xff"), None);
         assert_eq!(read(b"{\0}"), None);
+    }
+
+    #[test]
+    fn one_byte_order_mark_is_passed_over() {
+        let marks = "\u{feff}".repeat(500_000);
+        assert_eq!(read(marks.as_bytes()).as_deref(), marks.strip_prefix('\u{feff}'));
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod decode;
 mod encode;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod properties;
 
 use bytes::Bytes;
 
