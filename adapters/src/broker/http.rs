@@ -66,6 +66,10 @@ impl Broker for HttpBroker {
         self.send(self.client.post(self.endpoint.clone()).body(body)).await
     }
 
+    async fn listeners(&self, _topic: &str) -> Option<usize> {
+        None
+    }
+
     async fn listen(
         &self,
         _topics: &[String],

@@ -66,6 +66,10 @@ impl Broker for MemoryBroker {
         Ok(())
     }
 
+    async fn listeners(&self, topic: &str) -> Option<usize> {
+        Some(self.hub.listeners(topic).len())
+    }
+
     async fn listen(
         &self,
         topics: &[String],

@@ -118,6 +118,14 @@ impl Broker for RedisBroker {
         })
     }
 
+    async fn listeners(&self, topic: &str) -> Option<usize> {
+        let mut connection = self.publisher().await.ok()?.connection;
+        let mut command = redis::cmd("PUBSUB");
+        command.arg("NUMSUB").arg(topic);
+        let (_, count): (Value, usize) = command.query_async(&mut connection).await.ok()?;
+        Some(count)
+    }
+
     async fn listen(
         &self,
         topics: &[String],

@@ -17,12 +17,15 @@ const QUEUE: usize = 4096;
 /// The acks to one emit, as they come, from all hosts.
 ///
 /// It ends when every client that was asked has answered, and at the latest at its time-out. Hallporter hosts say how many clients
-/// they asked; python-socketio hosts do not, so in a cluster that has some it ends at the time-out.
+/// they asked; python-socketio hosts do not, so while one listens it ends at the time-out. Redis can tell whether one does;
+/// with other brokers that is known once one has passed on an ack or asked for one.
 #[derive(Debug)]
 pub struct AckStream {
     acks: mpsc::Receiver<Ack>,
     expected: watch::Receiver<Expected>,
     foreign: Arc<ForeignHosts>,
+    /// How many foreign hosts listen, where the broker can tell.
+    foreign_listeners: Option<usize>,
     deadline: Instant,
     received: usize,
     over: bool,
@@ -56,6 +59,14 @@ impl ForeignHosts {
     /// One published something; it may hold clients or only emit.
     pub(super) fn heard(&self) {
         self.heard.store(true, Ordering::Relaxed);
+    }
+
+    fn were_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    fn hold_clients(&self) -> bool {
+        self.hold_clients.load(Ordering::Relaxed)
     }
 
     /// One passed on an ack or asked for one, so it holds clients.
@@ -113,11 +124,17 @@ impl AckStream {
             expected: ask.expected.subscribe(),
             entry: asks.insert(ask.clone())?,
             foreign,
+            foreign_listeners: None,
             deadline: Instant::now() + timeout,
             received: 0,
             over: false,
         };
         Ok((stream, ask))
+    }
+
+    /// So many foreign hosts listen, where the broker can tell.
+    pub(super) const fn expect_foreign(&mut self, listeners: Option<usize>) {
+        self.foreign_listeners = listeners;
     }
 
     /// The number other hosts give their answers.
@@ -163,11 +180,11 @@ impl AckStream {
     }
 
     fn complete(&self) -> bool {
-        if self.foreign.hold_clients.load(Ordering::Relaxed) {
-            return false;
-        }
         let expected = self.expected.borrow();
-        let perhaps_elsewhere = expected.count == 0 && self.foreign.heard.load(Ordering::Relaxed);
-        expected.unheard.is_empty() && self.received >= expected.count && !perhaps_elsewhere
+        let foreign_may_answer = match self.foreign_listeners {
+            Some(count) => count > 0,
+            None => self.foreign.hold_clients() || (expected.count == 0 && self.foreign.were_heard()),
+        };
+        expected.unheard.is_empty() && self.received >= expected.count && !foreign_may_answer
     }
 }

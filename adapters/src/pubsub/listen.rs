@@ -321,7 +321,7 @@ impl<B: Broker, W: Wire> Answers<B, W> {
                 callback: self.callback.clone(),
                 args,
             };
-            if let Err(error) = self.shared.publish(message).await {
+            if let Err(error) = self.shared.publish(&message).await {
                 tracing::debug!(%error, "an ack did not reach its host, which will time out");
             }
         }

@@ -143,13 +143,13 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
         {
             return Ok(());
         }
-        self.shared.publish(self.shared.message(command, None)).await
+        self.shared.publish(&self.shared.message(command, None)).await
     }
 
     async fn emit_with_ack(&self, emit: Emit, timeout: Duration) -> Result<AckStream, ManagerError> {
         let shared = &self.shared;
         let local = shared.local.get().ok_or(ManagerError::WriteOnly)?;
-        let (stream, ask) = AckStream::open(&shared.asks, shared.foreign.clone(), shared.hosts.others(), timeout)?;
+        let (mut stream, ask) = AckStream::open(&shared.asks, shared.foreign.clone(), shared.hosts.others(), timeout)?;
         ask.asked(local.deliver_with_ack(&emit, timeout, ask.sender()));
         let token = emit.target.rooms.as_ref().and_then(|rooms| rooms.first());
         let callback = Callback {
@@ -159,9 +159,10 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
             namespace: emit.namespace.clone(),
             id: stream.id().to_string().into(),
         };
-        shared
-            .publish(shared.message(Command::Emit(emit), Some(callback)))
-            .await?;
+        let message = shared.message(Command::Emit(emit), Some(callback));
+        let (published, foreign) = tokio::join!(shared.publish(&message), shared.foreign_listeners(&message));
+        published?;
+        stream.expect_foreign(foreign);
         Ok(stream)
     }
 
@@ -276,13 +277,13 @@ impl<B: Broker, W: Wire> Shared<B, W> {
         }
     }
 
-    async fn publish(&self, message: Message) -> Result<(), ManagerError> {
-        let method = match &message {
+    async fn publish(&self, message: &Message) -> Result<(), ManagerError> {
+        let method = match message {
             Message::Command { command, .. } => command.method(),
             Message::Callback { .. } => "callback",
         };
-        match self.wire.encode(&message) {
-            Some(body) => self.publish_bytes(&self.wire.topic(&message), body, method).await,
+        match self.wire.encode(message) {
+            Some(body) => self.publish_bytes(&self.wire.topic(message), body, method).await,
             None => {
                 if let Message::Callback { .. } = message {
                     counter!(metric::ACKS_DROPPED, "reason" => "binary").increment(1);
@@ -290,6 +291,13 @@ impl<B: Broker, W: Wire> Shared<B, W> {
                 Ok(())
             }
         }
+    }
+
+    /// How many hosts that are not Hallporter's would hear this message, where the broker can tell.
+    async fn foreign_listeners(&self, message: &Message) -> Option<usize> {
+        let topic = self.wire.topic(message);
+        let (all, ours) = tokio::join!(self.broker.listeners(&topic), self.broker.listeners(&self.topics.all));
+        Some(all?.saturating_sub(ours?))
     }
 
     /// Publishes what only Hallporter hosts understand.

@@ -90,6 +90,10 @@ impl Broker for Line {
         self.hub.publish(topic, body).await
     }
 
+    async fn listeners(&self, topic: &str) -> Option<usize> {
+        self.hub.listeners(topic).await
+    }
+
     async fn listen(
         &self,
         topics: &[String],
