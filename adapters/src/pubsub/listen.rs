@@ -261,8 +261,8 @@ impl<B: Broker, W: Wire> Listener<B, W> {
             _permit: permit,
         };
         match callback_id(&answers.callback).filter(|_| ours) {
-            Some(id) => self.shared.spawn(|_| answers.to_host(id, count, acks)),
-            None if count > 0 => self.shared.spawn(|_| answers.to_foreign_host(acks)),
+            Some(id) => self.shared.spawn(|_| answers.answer_host(id, count, acks)),
+            None if count > 0 => self.shared.spawn(|_| answers.answer_foreign_host(acks)),
             None => {}
         }
     }
@@ -305,7 +305,7 @@ struct Answers<B, W> {
 }
 
 impl<B: Broker, W: Wire> Answers<B, W> {
-    async fn to_host(self, id: u64, count: usize, mut acks: mpsc::Receiver<Ack>) {
+    async fn answer_host(self, id: u64, count: usize, mut acks: mpsc::Receiver<Ack>) {
         let host = self.shared.host_id.clone();
         let expect = HostMessage::Expect { host, id, count };
         self.shared.tell(&self.asker, &expect).await;
@@ -317,7 +317,7 @@ impl<B: Broker, W: Wire> Answers<B, W> {
         }
     }
 
-    async fn to_foreign_host(self, mut acks: mpsc::Receiver<Ack>) {
+    async fn answer_foreign_host(self, mut acks: mpsc::Receiver<Ack>) {
         while let Some(Ack { args, .. }) = acks.recv().await {
             let message = Message::Callback {
                 host_id: self.asker.clone(),
