@@ -24,7 +24,7 @@ pub(super) fn encode<T: Serialize + ?Sized>(data: &T) -> Result<Args, EncodeErro
         top: true,
     })?;
     // serde_json writes UTF-8 only, and so do the few bytes added here.
-    let json = String::from_utf8(encoder.json).map_err(|error| <EncodeError as ser::Error>::custom(error))?;
+    let json = String::from_utf8(encoder.json).map_err(<EncodeError as ser::Error>::custom)?;
     Ok(Args {
         json: json.into(),
         attachments: encoder.attachments,

@@ -76,9 +76,31 @@ impl Broker for MemoryBroker {
     ) -> Result<impl Stream<Item = Delivery> + Send + Unpin + 'static, BrokerError> {
         let (sender, mut receiver) = mpsc::channel(QUEUE);
         let mut listeners = self.hub.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        // A host's own topic goes with it, and nobody publishes on it any more.
+        listeners.retain(|_, senders| {
+            senders.retain(|sender| !sender.is_closed());
+            !senders.is_empty()
+        });
         for topic in topics {
             listeners.entry(topic.clone()).or_default().push(sender.clone());
         }
         Ok(poll_fn(move |context| receiver.poll_recv(context)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn topics_of_listeners_that_have_gone_are_forgotten() {
+        let broker = MemoryBroker::new(Arc::default());
+        for number in 0..10 {
+            let topics = [format!("own {number}"), "all".to_owned()];
+            drop(broker.listen(&topics).await.unwrap());
+        }
+        let last = ["last".to_owned()];
+        let _listener = broker.listen(&last).await.unwrap();
+        assert_eq!(broker.hub.listeners.lock().unwrap().len(), 1);
     }
 }

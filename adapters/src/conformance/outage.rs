@@ -34,6 +34,8 @@ pub async fn messages_flow_again(cluster: &dyn Cluster) {
     let failed = a.manager.emit(emit(rooms(&["r"]), "e", &3)).await;
     assert!(failed.is_err(), "an emit succeeded without a broker");
     assert_eq!(a.heard("a1").last().unwrap(), "e 3", "it is done here all the same");
+    let found = a.manager.sockets("/", &Target::all()).await;
+    assert!(found.is_err(), "nobody knows which sockets there are");
 
     outage.restore().await;
     for host in [&a, &b] {

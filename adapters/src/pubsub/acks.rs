@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::hosts::MAX_HOSTS;
 use super::pending::{Entry, Pending};
 use crate::{Ack, ManagerError};
 
@@ -46,6 +47,8 @@ struct Expected {
     count: usize,
     /// Hosts that have not said yet how many clients they asked.
     unheard: HashSet<String>,
+    /// Hosts that have; one that was not known when the asking began may be among them.
+    heard: HashSet<String>,
 }
 
 /// What is known of hosts that are not Hallporter's.
@@ -93,12 +96,18 @@ impl Ask {
     /// Another host said how many clients it asked.
     pub(super) fn expect(&self, host: &str, count: usize) {
         self.expected.send_if_modified(|expected| {
-            let heard = expected.unheard.remove(host);
-            if heard {
+            expected.unheard.remove(host);
+            let first = expected.heard.len() < MAX_HOSTS && expected.heard.insert(host.to_owned());
+            if first {
                 expected.count = expected.count.saturating_add(count);
             }
-            heard
+            first
         });
+    }
+
+    /// Another host left. What it had not said yet it will not say.
+    pub(super) fn gone(&self, host: &str) {
+        self.expected.send_if_modified(|expected| expected.unheard.remove(host));
     }
 }
 
@@ -117,6 +126,7 @@ impl AckStream {
         let expected = watch::Sender::new(Expected {
             count: 0,
             unheard: others,
+            heard: HashSet::new(),
         });
         let ask = Ask { acks: sender, expected };
         let stream = Self {
@@ -135,6 +145,12 @@ impl AckStream {
     /// So many foreign hosts listen, where the broker can tell.
     pub(super) const fn expect_foreign(&mut self, listeners: Option<usize>) {
         self.foreign_listeners = listeners;
+    }
+
+    /// Nobody is asked.
+    pub(super) fn end(mut self) -> Self {
+        self.over = true;
+        self
     }
 
     /// The number other hosts give their answers.

@@ -43,11 +43,12 @@ pub(super) enum HostMessage {
         namespace: String,
         target: Target,
     },
-    /// These.
+    /// These, and more to come or not.
     SocketsAre {
         host: String,
         id: u64,
         sockets: Vec<SocketInfo>,
+        more: bool,
     },
     /// So many clients of this host were asked for an ack.
     Expect { host: String, id: u64, count: usize },

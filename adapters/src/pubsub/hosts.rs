@@ -13,13 +13,21 @@ use crate::metric;
 const MISSED: u32 = 3;
 
 /// Hosts remembered at most; whoever can publish could invent any number.
-const MAX_HOSTS: usize = 10_000;
+pub(super) const MAX_HOSTS: usize = 10_000;
 
 #[derive(Debug)]
 pub(super) struct Hosts {
     own: String,
     patience: Duration,
-    seen: Mutex<HashMap<String, Instant>>,
+    seen: Mutex<Seen>,
+}
+
+/// When each host was last heard of.
+#[derive(Debug, Default)]
+struct Seen {
+    alive: HashMap<String, Instant>,
+    /// Hosts that said farewell. An id is never used again, so a heartbeat that comes later was sent before.
+    gone: HashMap<String, Instant>,
 }
 
 impl Hosts {
@@ -39,35 +47,37 @@ impl Hosts {
     /// A host showed itself. Returns whether it is new.
     pub(super) fn alive(&self, host: String) -> bool {
         self.change(|seen| {
-            if host == self.own || (seen.len() >= MAX_HOSTS && !seen.contains_key(&host)) {
+            let full = seen.alive.len() >= MAX_HOSTS && !seen.alive.contains_key(&host);
+            if full || host == self.own || seen.gone.contains_key(&host) {
                 return false;
             }
-            seen.insert(host, Instant::now()).is_none()
+            seen.alive.insert(host, Instant::now()).is_none()
         })
     }
 
     /// A host left.
     pub(super) fn gone(&self, host: &str) {
-        self.change(|seen| seen.remove(host));
-    }
-
-    /// Whether it is one of ours, and alive.
-    pub(super) fn contains(&self, host: &str) -> bool {
-        self.change(|seen| seen.contains_key(host))
+        self.change(|seen| {
+            seen.alive.remove(host);
+            if seen.gone.len() < MAX_HOSTS {
+                seen.gone.insert(host.to_owned(), Instant::now());
+            }
+        });
     }
 
     /// All that are alive but this one.
     pub(super) fn others(&self) -> HashSet<String> {
-        self.change(|seen| seen.keys().cloned().collect())
+        self.change(|seen| seen.alive.keys().cloned().collect())
     }
 
-    fn change<R>(&self, action: impl FnOnce(&mut HashMap<String, Instant>) -> R) -> R {
+    fn change<R>(&self, action: impl FnOnce(&mut Seen) -> R) -> R {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        seen.retain(|_, last| now - *last < self.patience);
+        seen.alive.retain(|_, last| now - *last < self.patience);
+        seen.gone.retain(|_, last| now - *last < self.patience);
         let result = action(&mut seen);
         #[expect(clippy::cast_precision_loss, reason = "at most ten thousand")]
-        gauge!(metric::HOSTS).set((seen.len() + 1) as f64);
+        gauge!(metric::HOSTS).set((seen.alive.len() + 1) as f64);
         result
     }
 }
@@ -86,6 +96,9 @@ mod tests {
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(hosts.others(), HashSet::from(["a".to_owned()]));
         hosts.gone("a");
-        assert!(!hosts.contains("a"));
+        assert!(hosts.others().is_empty() && !hosts.alive("a".into()));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        hosts.gone("b");
+        assert_eq!(hosts.seen.lock().unwrap().gone.len(), 1, "farewells are forgotten too");
     }
 }

@@ -10,12 +10,12 @@ use metrics::{counter, gauge};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 
-use super::Shared;
 use super::host_message::{HostMessage, ack_args};
+use super::{Shared, query};
 use crate::broker::{Broker, Delivery};
 use crate::log_limit::LogLimit;
 use crate::wire::{Callback, Message, Wire};
-use crate::{Ack, Command, Emit, LocalSockets, Status, metric};
+use crate::{Ack, Command, Emit, LocalSockets, SocketInfo, Status, metric};
 
 /// The waits between attempts to reach a broker: twice as long each time, with jitter, for ever.
 fn backoff() -> impl Iterator<Item = Duration> {
@@ -30,10 +30,9 @@ fn backoff() -> impl Iterator<Item = Duration> {
 /// Listens until the host is closed. Logs once when the broker goes and once when it is back.
 pub(super) async fn listen<B: Broker, W: Wire>(shared: Arc<Shared<B, W>>) {
     let stop = shared.stop.clone();
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = keep_listening(shared) => {}
-    }
+    stop.run_until_cancelled(keep_listening(shared.clone())).await;
+    gauge!(metric::BROKER_UP).set(0.0);
+    shared.status.send_replace(Status::Idle);
 }
 
 async fn keep_listening<B: Broker, W: Wire>(shared: Arc<Shared<B, W>>) {
@@ -80,11 +79,15 @@ async fn keep_listening<B: Broker, W: Wire>(shared: Arc<Shared<B, W>>) {
 
 /// Shows the host to the others, and to itself, until it is closed.
 pub(super) async fn heartbeat<B: Broker, W: Wire>(shared: Arc<Shared<B, W>>) {
+    let stop = shared.stop.clone();
+    stop.run_until_cancelled(keep_showing(shared)).await;
+}
+
+async fn keep_showing<B: Broker, W: Wire>(shared: Arc<Shared<B, W>>) {
     let mut status = shared.status.subscribe();
     let mut ticks = tokio::time::interval(shared.options.canary_interval);
     loop {
         tokio::select! {
-            () = shared.stop.cancelled() => return,
             _ = ticks.tick() => {}
             // At once when the broker is there (again): others shall know, and so shall this host.
             changed = status.changed() => if changed.is_err() { return },
@@ -108,6 +111,8 @@ impl<B: Broker, W: Wire> Listener<B, W> {
         let mut deaf_at = Instant::now() + patience;
         loop {
             let message = tokio::select! {
+                // A host that is behind has its own heartbeats still before it.
+                biased;
                 message = messages.next() => message,
                 () = tokio::time::sleep_until(deaf_at) => return "the subscription is silent, even of this host's own messages",
             };
@@ -166,7 +171,7 @@ impl<B: Broker, W: Wire> Listener<B, W> {
                 command,
                 callback,
             } => {
-                let ours = host_id.as_ref().is_some_and(|host| self.shared.hosts.contains(host));
+                let ours = host_id.as_deref().is_some_and(super::is_ours);
                 if !ours {
                     self.shared.foreign.heard();
                 }
@@ -195,11 +200,14 @@ impl<B: Broker, W: Wire> Listener<B, W> {
             HostMessage::Alive { host } => {
                 if shared.hosts.alive(host) {
                     // So that the newcomer need not wait for the next heartbeat.
-                    let shared = shared.clone();
-                    tokio::spawn(async move { shared.show().await });
+                    shared.spawn(|shared| async move { shared.show().await });
                 }
             }
-            HostMessage::Gone { host } => shared.hosts.gone(&host),
+            HostMessage::Gone { host } => {
+                shared.hosts.gone(&host);
+                shared.asks.all().iter().for_each(|ask| ask.gone(&host));
+                shared.queries.all().iter().for_each(|query| query.gone(&host));
+            }
             HostMessage::Sockets { host, .. } if host == shared.host_id => {}
             HostMessage::Sockets {
                 host,
@@ -207,15 +215,17 @@ impl<B: Broker, W: Wire> Listener<B, W> {
                 namespace,
                 target,
             } => {
-                let answer = HostMessage::SocketsAre {
-                    host: shared.host_id.clone(),
-                    id,
-                    sockets: self.local.sockets(&namespace, &target),
-                };
-                self.tell(host, answer);
+                let sockets = self.local.sockets(&namespace, &target);
+                // Publishing may have to wait for the very queue that is being read; so not from here.
+                shared.spawn(|shared| async move { shared.tell_sockets(&host, id, sockets).await });
             }
-            HostMessage::SocketsAre { host, id, sockets } => {
-                shared.queries.with(id, |answers| answers.try_send((host, sockets)));
+            HostMessage::SocketsAre {
+                host,
+                id,
+                sockets,
+                more,
+            } => {
+                shared.queries.with(id, |query| query.answer(&host, sockets, more));
             }
             HostMessage::Expect { host, id, count } => {
                 shared.asks.with(id, |ask| ask.expect(&host, count));
@@ -251,8 +261,8 @@ impl<B: Broker, W: Wire> Listener<B, W> {
             _permit: permit,
         };
         match callback_id(&answers.callback).filter(|_| ours) {
-            Some(id) => drop(tokio::spawn(answers.to_host(id, count, acks))),
-            None if count > 0 => drop(tokio::spawn(answers.to_foreign_host(acks))),
+            Some(id) => self.shared.spawn(|_| answers.answer_host(id, count, acks)),
+            None if count > 0 => self.shared.spawn(|_| answers.answer_foreign_host(acks)),
             None => {}
         }
     }
@@ -265,12 +275,6 @@ impl<B: Broker, W: Wire> Listener<B, W> {
             None => "nobody_waits",
         };
         counter!(metric::ACKS_DROPPED, "reason" => reason).increment(1);
-    }
-
-    /// Publishing may have to wait for the very queue that is being read; so not from here.
-    fn tell(&self, host: String, message: HostMessage) {
-        let shared = self.shared.clone();
-        tokio::spawn(async move { shared.tell(&host, &message).await });
     }
 
     fn reject(&self, reason: &'static str, why: &dyn std::fmt::Display) {
@@ -301,20 +305,19 @@ struct Answers<B, W> {
 }
 
 impl<B: Broker, W: Wire> Answers<B, W> {
-    async fn to_host(self, id: u64, count: usize, mut acks: mpsc::Receiver<Ack>) {
+    async fn answer_host(self, id: u64, count: usize, mut acks: mpsc::Receiver<Ack>) {
         let host = self.shared.host_id.clone();
-        self.shared
-            .tell(&self.asker, &HostMessage::Expect { host, id, count })
-            .await;
+        let expect = HostMessage::Expect { host, id, count };
+        self.shared.tell(&self.asker, &expect).await;
         while let Some(ack) = acks.recv().await {
             match HostMessage::ack(id, &ack) {
-                Ok(message) => self.shared.tell(&self.asker, &message).await,
+                Ok(message) => drop(self.shared.tell(&self.asker, &message).await),
                 Err(_) => counter!(metric::ACKS_DROPPED, "reason" => "not_json").increment(1),
             }
         }
     }
 
-    async fn to_foreign_host(self, mut acks: mpsc::Receiver<Ack>) {
+    async fn answer_foreign_host(self, mut acks: mpsc::Receiver<Ack>) {
         while let Some(Ack { args, .. }) = acks.recv().await {
             let message = Message::Callback {
                 host_id: self.asker.clone(),
@@ -329,6 +332,16 @@ impl<B: Broker, W: Wire> Answers<B, W> {
 }
 
 impl<B: Broker, W: Wire> Shared<B, W> {
+    /// Does something beside the listening, until the host is closed.
+    fn spawn<F>(self: &Arc<Self>, action: impl FnOnce(Arc<Self>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stop = self.stop.clone();
+        let action = action(self.clone());
+        tokio::spawn(async move { stop.run_until_cancelled(action).await });
+    }
+
     async fn show(&self) {
         let host = self.host_id.clone();
         if let Err(error) = self.publish_to(&self.topics.all, &HostMessage::Alive { host }).await {
@@ -336,9 +349,28 @@ impl<B: Broker, W: Wire> Shared<B, W> {
         }
     }
 
-    async fn tell(&self, host: &str, message: &HostMessage) {
-        if let Err(error) = self.publish_to(&self.topics.of(host), message).await {
+    /// Returns whether the broker has taken the message.
+    async fn tell(&self, host: &str, message: &HostMessage) -> bool {
+        let told = self.publish_to(&self.topics.of(host), message).await;
+        if let Err(error) = &told {
             tracing::debug!(%error, host_id = host, "an answer did not reach its host, which will time out");
+        }
+        told.is_ok()
+    }
+
+    async fn tell_sockets(&self, host: &str, id: u64, sockets: Vec<SocketInfo>) {
+        let parts = query::parts(sockets, self.options.max_message);
+        let last = parts.len() - 1;
+        for (index, sockets) in parts.into_iter().enumerate() {
+            let part = HostMessage::SocketsAre {
+                host: self.host_id.clone(),
+                id,
+                sockets,
+                more: index < last,
+            };
+            if !self.tell(host, &part).await {
+                break;
+            }
         }
     }
 }

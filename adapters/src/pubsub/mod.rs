@@ -11,6 +11,7 @@ mod host_message;
 mod hosts;
 mod listen;
 mod pending;
+mod query;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use metrics::counter;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, BrokerError};
@@ -29,6 +30,7 @@ use acks::{Ask, ForeignHosts};
 use host_message::{HostMessage, HostTopics};
 use hosts::Hosts;
 use pending::Pending;
+use query::Query;
 
 pub use acks::AckStream;
 
@@ -63,6 +65,13 @@ impl Default for ManagerOptions {
 /// Emits with ack and queries that may be waited for at once.
 const MAX_PENDING: usize = 65_536;
 
+/// What the ids of Hallporter's hosts begin with, so that they know each other before they have met.
+const HOST_ID_PREFIX: &str = "hallporter-";
+
+fn is_ours(host_id: &str) -> bool {
+    host_id.starts_with(HOST_ID_PREFIX)
+}
+
 /// The [`ClientManager`] over any broker and wire.
 #[derive(Debug)]
 pub struct PubSubManager<B, W> {
@@ -81,7 +90,7 @@ struct Shared<B, W> {
     status: watch::Sender<Status>,
     hosts: Hosts,
     asks: Pending<Ask>,
-    queries: Pending<mpsc::Sender<(String, Vec<SocketInfo>)>>,
+    queries: Pending<Query>,
     /// Limits the emits of other hosts whose acks are being waited for.
     answering: Arc<Semaphore>,
     foreign: Arc<ForeignHosts>,
@@ -91,7 +100,7 @@ struct Shared<B, W> {
 impl<B: Broker, W: Wire> PubSubManager<B, W> {
     /// A manager that does not listen until it is started.
     pub fn new(broker: B, wire: W, options: ManagerOptions) -> Self {
-        let host_id = uuid::Uuid::new_v4().simple().to_string();
+        let host_id = format!("{HOST_ID_PREFIX}{}", uuid::Uuid::new_v4().simple());
         let topics = HostTopics::new(&options.channel, &host_id);
         Self {
             shared: Arc::new(Shared {
@@ -150,6 +159,9 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
         let shared = &self.shared;
         let local = shared.local.get().ok_or(ManagerError::WriteOnly)?;
         let (mut stream, ask) = AckStream::open(&shared.asks, shared.foreign.clone(), shared.hosts.others(), timeout)?;
+        if emit.target.rooms.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(stream.end());
+        }
         ask.asked(local.deliver_with_ack(&emit, timeout, ask.sender()));
         let token = emit.target.rooms.as_ref().and_then(|rooms| rooms.first());
         let callback = Callback {
@@ -169,13 +181,17 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
     async fn sockets(&self, namespace: &str, target: &Target) -> Result<Vec<SocketInfo>, ManagerError> {
         let shared = &self.shared;
         let local = shared.local.get().ok_or(ManagerError::WriteOnly)?;
+        if let Status::Away(reason) = &*shared.status.borrow() {
+            // Who else there is shows only when the broker is back.
+            return Err(shared.manager_error(BrokerError::Unavailable(reason.clone())));
+        }
         let mut sockets = local.sockets(namespace, target);
-        let mut waiting = shared.hosts.others();
-        if waiting.is_empty() {
+        let others = shared.hosts.others();
+        if others.is_empty() {
             return Ok(sockets);
         }
-        let (sender, mut answers) = mpsc::channel(waiting.len());
-        let entry = shared.queries.insert(sender)?;
+        let query = Query::new(others);
+        let entry = shared.queries.insert(query.clone())?;
         let question = HostMessage::Sockets {
             host: shared.host_id.clone(),
             id: entry.id(),
@@ -183,27 +199,8 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
             target: target.clone(),
         };
         shared.publish_to(&shared.topics.all, &question).await?;
-        let after = shared.options.query_timeout;
-        let complete = tokio::time::timeout(after, async {
-            while !waiting.is_empty() {
-                let Some((host, theirs)) = answers.recv().await else {
-                    break;
-                };
-                if waiting.remove(&host) {
-                    sockets.extend(theirs.into_iter().map(|socket| SocketInfo {
-                        host_id: host.clone(),
-                        ..socket
-                    }));
-                }
-            }
-        });
-        match complete.await {
-            Ok(()) => Ok(sockets),
-            Err(_) => Err(ManagerError::Unanswered {
-                hosts: waiting.into_iter().collect(),
-                after,
-            }),
-        }
+        sockets.extend(query.complete(shared.options.query_timeout).await?);
+        Ok(sockets)
     }
 
     fn hosts(&self) -> Vec<String> {
@@ -217,15 +214,16 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
     }
 
     async fn close(&self) {
-        if self.shared.local.get().is_some() && !self.shared.stop.is_cancelled() {
+        // First, so that no heartbeat follows the farewell.
+        let running = !self.shared.stop.is_cancelled();
+        self.shared.stop.cancel();
+        if running && self.shared.local.get().is_some() {
             let host = self.shared.host_id.clone();
             let goodbye = HostMessage::Gone { host };
             if let Err(error) = self.shared.publish_to(&self.shared.topics.all, &goodbye).await {
                 tracing::debug!(%error, "the other hosts were not told of the leave; they will notice");
             }
         }
-        self.shared.stop.cancel();
-        self.shared.status.send_replace(Status::Idle);
     }
 }
 

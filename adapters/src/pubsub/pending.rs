@@ -49,6 +49,13 @@ impl<T> Pending<T> {
     }
 }
 
+impl<T: Clone> Pending<T> {
+    /// All entries there are.
+    pub(super) fn all(&self) -> Vec<T> {
+        lock(&self.entries).values().cloned().collect()
+    }
+}
+
 impl<T> Entry<T> {
     pub(super) const fn id(&self) -> u64 {
         self.id
