@@ -238,32 +238,33 @@ enum Scope {
 
 /// Does a command for the sockets of this host.
 fn do_locally(local: &dyn LocalSockets, command: &Command) -> Result<Scope, ManagerError> {
+    let scope_of = |namespace: &str, sid: &str| match local.has(namespace, sid) {
+        true => Scope::Here,
+        false => Scope::Others,
+    };
     match command {
         Command::Emit(emit) => {
             local.deliver(emit);
-            return Ok(Scope::Others);
-        }
-        Command::CloseRoom { namespace, room } => {
-            local.close_room(namespace, room)?;
-            return Ok(Scope::Others);
+            Ok(Scope::Others)
         }
         Command::EnterRoom(membership) => {
             local.enter_room(membership)?;
+            Ok(scope_of(&membership.namespace, &membership.sid))
         }
-        Command::LeaveRoom(membership) => local.leave_room(membership),
+        Command::LeaveRoom(membership) => {
+            local.leave_room(membership);
+            Ok(scope_of(&membership.namespace, &membership.sid))
+        }
+        Command::CloseRoom { namespace, room } => {
+            local.close_room(namespace, room)?;
+            Ok(Scope::Others)
+        }
         Command::Disconnect { namespace, sid } => {
-            let here = local.has(namespace, sid);
+            let scope = scope_of(namespace, sid);
             local.disconnect(namespace, sid);
-            return Ok(if here { Scope::Here } else { Scope::Others });
+            Ok(scope)
         }
     }
-    let (Command::EnterRoom(membership) | Command::LeaveRoom(membership)) = command else {
-        return Ok(Scope::Others);
-    };
-    Ok(match local.has(&membership.namespace, &membership.sid) {
-        true => Scope::Here,
-        false => Scope::Others,
-    })
 }
 
 impl<B: Broker, W: Wire> Shared<B, W> {
