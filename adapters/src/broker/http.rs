@@ -66,7 +66,7 @@ impl Broker for HttpBroker {
         self.send(self.client.post(self.endpoint.clone()).body(body)).await
     }
 
-    async fn listeners(&self, _topic: &str) -> Option<usize> {
+    async fn listeners(&self, _topics: [&str; 2]) -> Option<[usize; 2]> {
         None
     }
 

@@ -66,8 +66,8 @@ impl Broker for MemoryBroker {
         Ok(())
     }
 
-    async fn listeners(&self, topic: &str) -> Option<usize> {
-        Some(self.hub.listeners(topic).len())
+    async fn listeners(&self, topics: [&str; 2]) -> Option<[usize; 2]> {
+        Some(topics.map(|topic| self.hub.listeners(topic).len()))
     }
 
     async fn listen(

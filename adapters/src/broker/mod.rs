@@ -40,8 +40,8 @@ pub trait Broker: Debug + Send + Sync + 'static {
     /// When the broker is away, too slow, or says no.
     fn publish(&self, topic: &str, body: Bytes) -> impl Future<Output = Result<(), BrokerError>> + Send;
 
-    /// How many listen on a topic, where the broker can tell.
-    fn listeners(&self, topic: &str) -> impl Future<Output = Option<usize>> + Send;
+    /// How many listen on each of two topics at one moment, where the broker can tell.
+    fn listeners(&self, topics: [&str; 2]) -> impl Future<Output = Option<[usize; 2]>> + Send;
 
     /// Subscribes to the topics. The stream ends when the connection does.
     ///

@@ -121,12 +121,12 @@ impl Broker for RedisBroker {
         })
     }
 
-    async fn listeners(&self, topic: &str) -> Option<usize> {
+    async fn listeners(&self, topics: [&str; 2]) -> Option<[usize; 2]> {
         let mut connection = self.publisher().await.ok()?.connection;
         let mut command = redis::cmd("PUBSUB");
-        command.arg("NUMSUB").arg(topic);
-        let (_, count): (Value, usize) = command.query_async(&mut connection).await.ok()?;
-        Some(count)
+        command.arg("NUMSUB").arg(&topics[..]);
+        let [(_, first), (_, second)]: [(Value, usize); 2] = command.query_async(&mut connection).await.ok()?;
+        Some([first, second])
     }
 
     async fn listen(

@@ -295,8 +295,8 @@ impl<B: Broker, W: Wire> Shared<B, W> {
     /// How many hosts that are not Hallporter's would hear this message, where the broker can tell.
     async fn foreign_listeners(&self, message: &Message) -> Option<usize> {
         let topic = self.wire.topic(message);
-        let (all, ours) = tokio::join!(self.broker.listeners(&topic), self.broker.listeners(&self.topics.all));
-        Some(all?.saturating_sub(ours?))
+        let [all, ours] = self.broker.listeners([&topic, &self.topics.all]).await?;
+        Some(all.saturating_sub(ours))
     }
 
     /// Publishes what only Hallporter hosts understand.

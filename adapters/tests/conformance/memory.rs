@@ -90,8 +90,8 @@ impl Broker for Line {
         self.hub.publish(topic, body).await
     }
 
-    async fn listeners(&self, topic: &str) -> Option<usize> {
-        self.hub.listeners(topic).await
+    async fn listeners(&self, topics: [&str; 2]) -> Option<[usize; 2]> {
+        self.hub.listeners(topics).await
     }
 
     async fn listen(
