@@ -31,8 +31,10 @@ pub enum ManagerError {
         reason: String,
     },
     /// The message is larger than `manager.max_message`.
-    #[error("the message of {size} bytes is too large: manager.max_message is {limit} bytes")]
+    #[error("the message of {size} bytes is too large for {url}: manager.max_message is {limit} bytes")]
     TooLarge {
+        /// The broker, password masked.
+        url: String,
         /// Its size in bytes.
         size: usize,
         /// The limit in bytes.

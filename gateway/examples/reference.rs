@@ -9,6 +9,7 @@
 //! - a dynamic namespace is not freed when it is empty, and one whose name is refused exists for a moment;
 //! - when a client's outgoing queue is full, packets to it are dropped and counted, and it stays connected;
 //! - a client that floods a busy handler is disconnected, where its connection should not be read any further;
+//! - binary arguments of Engine.IO 3 clients do not get through while they are polling;
 //! - reserved event names are accepted, an escaped character in an event name ends the connection, and
 //!   the numbers of placeholders are not looked at until the event is passed on.
 

@@ -307,7 +307,11 @@ impl<B: Broker, W: Wire> Shared<B, W> {
     async fn publish_bytes(&self, topic: &str, body: Bytes, method: &'static str) -> Result<(), ManagerError> {
         let limit = self.options.max_message;
         let published = match body.len() {
-            size if size > limit => Err(ManagerError::TooLarge { size, limit }),
+            size if size > limit => Err(ManagerError::TooLarge {
+                url: self.broker.url().to_owned(),
+                size,
+                limit,
+            }),
             _ => self
                 .broker
                 .publish(topic, body)
