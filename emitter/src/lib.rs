@@ -18,6 +18,7 @@
 //! Without a broker, the URL of a gateway does (`http://127.0.0.1:3000`, or `http://:KEY@gateway:3000`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytestring::ByteString;
 use serde::Serialize;
@@ -58,12 +59,16 @@ impl From<EncodeError> for EmitError {
 }
 
 impl Emitter {
-    /// Connects to a broker, on the channel `socketio`.
+    /// Connects to a broker, on the channel `socketio`. While the broker is away, each message waits up to 5 s for it.
     ///
     /// # Errors
     /// When the URL names no broker, or the broker is away or says no.
     pub async fn connect(url: &str) -> Result<Self, EmitError> {
-        Self::connect_with(url, ManagerOptions::default()).await
+        let options = ManagerOptions {
+            publish_wait: Duration::from_secs(5),
+            ..ManagerOptions::default()
+        };
+        Self::connect_with(url, options).await
     }
 
     /// Connects to a broker, with another channel or limits.

@@ -18,7 +18,7 @@ use crate::wire::{Callback, Message, Wire};
 use crate::{Ack, Command, Emit, LocalSockets, SocketInfo, Status, metric};
 
 /// The waits between attempts to reach a broker: twice as long each time, with jitter, for ever.
-fn backoff() -> impl Iterator<Item = Duration> {
+pub(super) fn backoff() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(5))

@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use metrics::counter;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, BrokerError};
@@ -48,6 +49,9 @@ pub struct ManagerOptions {
     pub ack_timeout: Duration,
     /// How long other hosts may take to answer a query. Default 5 s.
     pub query_timeout: Duration,
+    /// How long a message waits for a broker that is away before it is refused. Default zero, since a gateway has delivered
+    /// it to its own clients already; an emitter waits 5 s.
+    pub publish_wait: Duration,
 }
 
 impl Default for ManagerOptions {
@@ -58,6 +62,7 @@ impl Default for ManagerOptions {
             canary_interval: Duration::from_secs(2),
             ack_timeout: Duration::from_secs(60),
             query_timeout: Duration::from_secs(5),
+            publish_wait: Duration::ZERO,
         }
     }
 }
@@ -313,8 +318,7 @@ impl<B: Broker, W: Wire> Shared<B, W> {
                 limit,
             }),
             _ => self
-                .broker
-                .publish(topic, body)
+                .reach_and_publish(topic, body)
                 .await
                 .map_err(|error| self.manager_error(error)),
         };
@@ -323,6 +327,23 @@ impl<B: Broker, W: Wire> Shared<B, W> {
             Err(error) => counter!(metric::BROKER_PUBLISH_FAILED, "reason" => failure(error)).increment(1),
         }
         published
+    }
+
+    /// Waits for the broker, then publishes once: after a failure in the middle nobody knows whether the broker has it.
+    async fn reach_and_publish(&self, topic: &str, body: Bytes) -> Result<(), BrokerError> {
+        let deadline = Instant::now() + self.options.publish_wait;
+        let mut waits = listen::backoff();
+        while Instant::now() < deadline {
+            match tokio::time::timeout_at(deadline, self.broker.connect()).await {
+                Ok(Err(error @ BrokerError::Refused(_))) => return Err(error),
+                Ok(Err(_)) => {
+                    let next = Instant::now() + waits.next().unwrap_or_default();
+                    tokio::time::sleep_until(next.min(deadline)).await;
+                }
+                Ok(Ok(())) | Err(_) => break,
+            }
+        }
+        self.broker.publish(topic, body).await
     }
 
     fn manager_error(&self, error: BrokerError) -> ManagerError {

@@ -1,13 +1,14 @@
 //! Memory, with a line between each host and the hub that can be cut.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use hallporter_adapters::broker::{Broker, BrokerError, Delivery, MemoryBroker, MemoryHub};
 use hallporter_adapters::conformance::{self, Cluster, Outage};
 use hallporter_adapters::wire::PythonWire;
-use hallporter_adapters::{ClientManager, ManagerOptions, PubSubManager};
+use hallporter_adapters::{ClientManager, ManagerError, ManagerOptions, PubSubManager};
 use tokio::sync::watch;
 
 use crate::recorder;
@@ -114,4 +115,31 @@ async fn memory_behaves() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn memory_behaves_on_several_threads() {
     assert!(conformance::run(&Memory::new()).await.is_empty());
+}
+
+/// A message waits for a broker that is away, as long as it was told to.
+#[tokio::test]
+async fn a_message_waits_for_the_broker() {
+    let memory = Memory::new();
+    let waiting = |publish_wait| {
+        memory.manager(ManagerOptions {
+            publish_wait,
+            ..ManagerOptions::default()
+        })
+    };
+    let close_room = async |manager: &dyn ClientManager| manager.close_room("/", "r").await;
+    memory.up.send_replace(false);
+    let impatient = close_room(waiting(Duration::ZERO).as_ref()).await;
+    assert!(
+        matches!(impatient, Err(ManagerError::Unavailable { .. })),
+        "{impatient:?}"
+    );
+    let in_vain = close_room(waiting(Duration::from_millis(300)).as_ref()).await;
+    assert!(matches!(in_vain, Err(ManagerError::Unavailable { .. })), "{in_vain:?}");
+    let patient = waiting(Duration::from_secs(60));
+    let (sent, ()) = tokio::join!(close_room(patient.as_ref()), async {
+        tokio::task::yield_now().await;
+        memory.up.send_replace(true);
+    });
+    assert!(sent.is_ok(), "{sent:?}");
 }

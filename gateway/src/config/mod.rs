@@ -205,6 +205,7 @@ impl Manager {
             canary_interval: self.canary_interval,
             ack_timeout: self.ack_timeout,
             query_timeout: self.query_timeout,
+            ..ManagerOptions::default()
         }
     }
 }
