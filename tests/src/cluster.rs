@@ -32,6 +32,10 @@ impl Cluster {
         let redis = RedisServer::start().await?;
         let url = redis.url();
         let environment = [
+            // The reference application gives clients little time to answer a heartbeat, and all of them share one
+            // process here that may be busy for longer.
+            ("HALLPORTER_ENGINE__PING_INTERVAL", "25s"),
+            ("HALLPORTER_ENGINE__PING_TIMEOUT", "20s"),
             ("HALLPORTER_MANAGER__URL", url.as_str()),
             ("HALLPORTER_MANAGER__CHANNEL", channel),
         ];
