@@ -160,20 +160,21 @@ impl Bound {
         });
         let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
         let server = axum::serve(listener, service).with_graceful_shutdown(closing.clone().cancelled_owned());
-        let server = std::pin::pin!(server.into_future());
-        let goodbye = async {
-            shutdown.await;
-            tracing::info!("closing");
-            closing.cancel();
-            self.manager.close().await;
-            self.sockets.close().await;
-            tokio::time::sleep(GOODBYE).await;
-        };
-        let served = tokio::select! {
-            served = server => served,
-            () = goodbye => Ok(()),
-        };
-        served.map_err(GatewayError::Serve)
+        let mut server = std::pin::pin!(server.into_future());
+        tokio::select! {
+            served = &mut server => return served.map_err(GatewayError::Serve),
+            () = shutdown => {}
+        }
+        tracing::info!("closing");
+        closing.cancel();
+        let ended = async { tokio::join!(server, self.sockets.close(), self.manager.close()) };
+        match tokio::time::timeout(GOODBYE, ended).await {
+            Ok((served, (), ())) => served.map_err(GatewayError::Serve),
+            Err(_) => {
+                tracing::warn!("some connections did not end in time");
+                Ok(())
+            }
+        }
     }
 }
 
