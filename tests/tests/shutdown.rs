@@ -26,6 +26,8 @@ async fn a_gateway_says_farewell_and_lets_its_clients_go() -> Result<()> {
     let mut pair = Pair::start(&[]).await?;
     let mut messages = redis::Client::open(pair.redis.url())?.get_async_pubsub().await?;
     messages.subscribe("socketio.hallporter").await?;
+    // In the middle of an upgrade a client would notice by its next heartbeat only.
+    pair.clients[1].upgraded().await?;
     let [_, leaving] = &mut pair.gateways;
     leaving.process().signal(Signal::TERM)?;
     let text = timeout(PATIENCE, farewell(&mut messages)).await??;
