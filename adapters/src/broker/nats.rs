@@ -149,7 +149,11 @@ impl NatsBroker {
             .max_reconnects(1)
             .ignore_discovered_servers()
             .reconnect_to_server_callback(move |_, _| {
-                let addr = if made.load(Ordering::Relaxed) { &nowhere } else { &server };
+                let addr = if made.load(Ordering::Relaxed) {
+                    &nowhere
+                } else {
+                    &server
+                };
                 ready(Some(ReconnectToServer {
                     addr: addr.clone(),
                     delay: Some(Duration::ZERO),
@@ -220,7 +224,9 @@ impl Login {
             // The library's own error may quote the file.
             Self::Credentials(path) => options.credentials(&read(path)?).map_err(|_| {
                 let path = path.display();
-                BrokerError::Refused(format!("{path} is no credentials file: it should hold a user JWT and a seed"))
+                BrokerError::Refused(format!(
+                    "{path} is no credentials file: it should hold a user JWT and a seed"
+                ))
             })?,
         })
     }
@@ -261,10 +267,7 @@ impl Connection {
             return Err(BrokerError::Refused(reason));
         }
         let mut complaint = self.line.complaint.subscribe();
-        self.client
-            .publish(subject.clone(), body)
-            .await
-            .map_err(|_| ended())?;
+        self.client.publish(subject.clone(), body).await.map_err(|_| ended())?;
         self.echo().await?;
         match complaint.has_changed() {
             Ok(true) => complained(&complaint.borrow_and_update(), "Publish", &subject),
@@ -405,13 +408,7 @@ impl Inbox {
 }
 
 /// Tells all who wait, with one echo for those who came while the one before was under way.
-async fn answer(
-    client: Client,
-    inbox: Subject,
-    line: Line,
-    mut echoes: Subscriber,
-    mut asked: mpsc::Receiver<Waiter>,
-) {
+async fn answer(client: Client, inbox: Subject, line: Line, mut echoes: Subscriber, mut asked: mpsc::Receiver<Waiter>) {
     let mut waiters = Vec::new();
     while asked.recv_many(&mut waiters, MAX_WAITERS).await > 0 {
         let echoed = timeout(TIMEOUT, echo(&client, &inbox, &line, &mut echoes)).await;
@@ -518,7 +515,9 @@ mod tests {
         for channel in ["socketio", "a.b-c_d", "é", "a/b"] {
             NatsBroker::new(url.clone(), channel).unwrap();
         }
-        for channel in ["", ".", "a b", "a\tb", "a\n", "a.*", "a.>", ">", "a*", ".a", "a.", "a..b"] {
+        for channel in [
+            "", ".", "a b", "a\tb", "a\n", "a.*", "a.>", ">", "a*", ".a", "a.", "a..b",
+        ] {
             let error = NatsBroker::new(url.clone(), channel).unwrap_err().to_string();
             assert!(error.contains(&format!("{channel:?}")), "{error}");
         }
