@@ -42,6 +42,9 @@ const MAX_WAITERS: usize = 1024;
 /// A refused subscription is told beside the echo, not in order with it; so long it may come after.
 const LATE_REFUSAL: Duration = Duration::from_millis(5);
 
+/// The longest subject, in bytes. What does not fit into a line of the protocol (4 KiB) ends the connection.
+const MAX_SUBJECT: usize = 1024;
+
 /// An address where nobody can be: it ends the client library's attempts to connect by itself.
 const NOWHERE: &str = "nats://127.0.0.1:0";
 
@@ -140,7 +143,7 @@ impl NatsBroker {
             events.note(event);
             ready(())
         });
-        // The library cannot be told not to reconnect: its first attempt to goes nowhere, and it may make only one.
+        // The library cannot be told not to reconnect: its first attempt to do so goes nowhere, and it may make only one.
         let nowhere = self::server(NOWHERE)?;
         let servers = vec![server.clone(), nowhere.clone()];
         let connected = Arc::new(AtomicBool::new(false));
@@ -453,6 +456,12 @@ fn complained(complaint: &str, action: &str, subject: &str) -> Result<(), Broker
 /// What may be a subject: tokens between dots, without white space and wildcards.
 fn check_subject(subject: &str) -> Result<(), BrokerError> {
     let wrong = |character: char| character.is_whitespace() || character.is_control() || "*>".contains(character);
+    if subject.len() > MAX_SUBJECT {
+        return Err(BrokerError::Refused(format!(
+            "a NATS subject of {} bytes is too long: {MAX_SUBJECT} are allowed",
+            subject.len()
+        )));
+    }
     if subject.contains(wrong) || subject.split('.').any(str::is_empty) {
         return Err(BrokerError::Refused(format!(
             "{subject:?} cannot be a NATS subject: no white space, no * and >, and no dot but between other characters"
