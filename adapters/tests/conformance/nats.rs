@@ -186,6 +186,7 @@ async fn published_means_that_the_server_has_it() {
     let broker = nats.broker();
     broker.connect().await.unwrap();
     signal(&nats, "-STOP");
+    stopped(&nats).await;
     let asked = tokio::time::Instant::now();
     let publish = || broker.publish("t", Bytes::new());
     let published = tokio::join!(publish(), publish(), publish());
@@ -195,6 +196,18 @@ async fn published_means_that_the_server_has_it() {
     }
     assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
     broker.publish("t", Bytes::new()).await.unwrap();
+}
+
+/// A signal takes its time, in which the server may still answer.
+async fn stopped(nats: &Nats) {
+    let id = nats.process.lock().unwrap().as_ref().unwrap().id();
+    let stopped = async {
+        let states = format!("/proc/{id}/status");
+        while !std::fs::read_to_string(&states).unwrap().contains("State:\tT") {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, stopped).await.expect("the server stops");
 }
 
 fn signal(nats: &Nats, signal: &str) {
