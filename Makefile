@@ -10,8 +10,8 @@ PYTHON_READY := $(PYTHON)/.ready
 NODE_READY := $(CLIENTS)/node_modules/.ready
 
 # The features of the library crates; each has to build with no other.
-ADAPTER_FEATURES := redis http socketioxide conformance
-EMITTER_FEATURES := redis http
+ADAPTER_FEATURES := redis nats http socketioxide conformance
+EMITTER_FEATURES := redis nats http
 
 .PHONY: test setup setup-system setup-node setup-python fmt lint unit build e2e doc features
 
@@ -23,6 +23,7 @@ setup: setup-system setup-node setup-python
 setup-system:
 	@packages=(); \
 	command -v redis-server >/dev/null || packages+=(redis-server); \
+	command -v nats-server >/dev/null || packages+=(nats-server); \
 	command -v chromium >/dev/null || packages+=(chromium); \
 	command -v setpriv >/dev/null || packages+=(util-linux); \
 	python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv); \

@@ -14,6 +14,10 @@ pub type MemoryManager = PubSubManager<MemoryBroker, PythonWire>;
 #[cfg(feature = "redis")]
 pub type RedisManager = PubSubManager<crate::broker::RedisBroker, PythonWire>;
 
+/// A manager over NATS, in python-socketio's format.
+#[cfg(feature = "nats")]
+pub type NatsManager = PubSubManager<crate::broker::NatsBroker, PythonWire>;
+
 /// A write-only manager over a gateway's HTTP API.
 #[cfg(feature = "http")]
 pub type HttpManager = PubSubManager<crate::broker::HttpBroker, PythonWire>;
@@ -35,6 +39,12 @@ pub fn manager(url: &BrokerUrl, options: ManagerOptions) -> Result<Arc<dyn Clien
             let broker = broker.map_err(|error| UrlError::Invalid(error.to_string()))?;
             Ok(Arc::new(RedisManager::new(broker, wire, options)))
         }
+        #[cfg(feature = "nats")]
+        Scheme::Nats => {
+            let broker = crate::broker::NatsBroker::new(url.clone(), &options.channel);
+            let broker = broker.map_err(|error| UrlError::Unusable(url.to_string(), error.to_string()))?;
+            Ok(Arc::new(NatsManager::new(broker, wire, options)))
+        }
         #[cfg(feature = "http")]
         Scheme::Http => {
             let broker = crate::broker::HttpBroker::new(url.clone());
@@ -43,6 +53,8 @@ pub fn manager(url: &BrokerUrl, options: ManagerOptions) -> Result<Arc<dyn Clien
         }
         #[cfg(not(feature = "redis"))]
         Scheme::Redis => Err(UrlError::Feature(url.to_string(), "redis")),
+        #[cfg(not(feature = "nats"))]
+        Scheme::Nats => Err(UrlError::Feature(url.to_string(), "nats")),
         #[cfg(not(feature = "http"))]
         Scheme::Http => Err(UrlError::Feature(url.to_string(), "http")),
     }

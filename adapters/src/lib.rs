@@ -30,6 +30,8 @@ pub use args::{Args, ArgsError, EncodeError, EventName};
 pub use command::{Command, Emit, Membership, Target};
 #[cfg(feature = "http")]
 pub use connect::HttpManager;
+#[cfg(feature = "nats")]
+pub use connect::NatsManager;
 #[cfg(feature = "redis")]
 pub use connect::RedisManager;
 pub use connect::{MemoryManager, manager};

@@ -12,10 +12,12 @@ pub struct BrokerUrl {
 }
 
 /// The schemes that name a broker, and what they mean.
-const SCHEMES: [(&str, Scheme); 4] = [
+const SCHEMES: [(&str, Scheme); 6] = [
     ("memory", Scheme::Memory),
     ("redis", Scheme::Redis),
     ("valkey", Scheme::Redis),
+    ("nats", Scheme::Nats),
+    ("tls", Scheme::Nats),
     ("http", Scheme::Http),
 ];
 
@@ -26,6 +28,8 @@ pub enum Scheme {
     Memory,
     /// `redis://`, `valkey://`.
     Redis,
+    /// `nats://`, and `tls://`: NATS with TLS.
+    Nats,
     /// `http://`: a gateway, for emitters only.
     Http,
 }
@@ -47,6 +51,9 @@ pub enum UrlError {
     /// A broker on the network has a host.
     #[error("the URL {0} names no host")]
     NoHost(String),
+    /// What the broker's own rules forbid: a channel, a parameter, a file.
+    #[error("{0}: {1}")]
+    Unusable(String, String),
     /// A broker that this build has no code for.
     #[error("{0} needs the Cargo feature {1:?}, which this build does not have")]
     Feature(String, &'static str),
@@ -66,6 +73,9 @@ impl BrokerUrl {
         if masked.password().is_some() {
             // Fails only for URLs that cannot have a password.
             let _ = masked.set_password(Some("***"));
+        } else if matches!(url.scheme(), "nats" | "tls") && !url.username().is_empty() {
+            // A user without a password is a token.
+            let _ = masked.set_username("***");
         }
         let masked = masked.to_string();
         if url.scheme() != "memory" && url.host_str().is_none_or(str::is_empty) {
@@ -104,7 +114,25 @@ impl BrokerUrl {
         format!("redis{rest}")
     }
 
-    #[cfg(feature = "http")]
+    #[cfg(feature = "nats")]
+    pub(crate) fn user(&self) -> &str {
+        self.url.username()
+    }
+
+    #[cfg(feature = "nats")]
+    pub(crate) fn parameters(&self) -> url::form_urlencoded::Parse<'_> {
+        self.url.query_pairs()
+    }
+
+    /// Scheme, host and port alone.
+    #[cfg(feature = "nats")]
+    pub(crate) fn address(&self) -> String {
+        let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let host = self.url.host_str().unwrap_or_default();
+        format!("{}://{host}{port}", self.url.scheme())
+    }
+
+    #[cfg(any(feature = "http", feature = "nats"))]
     pub(crate) fn password(&self) -> Option<&str> {
         self.url.password()
     }
@@ -153,6 +181,8 @@ mod tests {
         for shown in [url.to_string(), format!("{url:?}"), url.masked().to_owned()] {
             assert!(shown.contains("redis://me:***@example.org:6380/2"), "{shown}");
         }
+        let url = BrokerUrl::parse("nats://t0ken@h:4222?nkey=/seed").unwrap();
+        assert_eq!(url.to_string(), "nats://***@h:4222?nkey=/seed");
         assert!(
             !BrokerUrl::parse("redis://me:s3cret@[oops")
                 .unwrap_err()

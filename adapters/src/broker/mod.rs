@@ -3,6 +3,8 @@
 #[cfg(feature = "http")]
 mod http;
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
 #[cfg(feature = "redis")]
 mod redis;
 
@@ -15,6 +17,8 @@ use futures_util::Stream;
 #[cfg(feature = "http")]
 pub use http::HttpBroker;
 pub use memory::{MemoryBroker, MemoryHub};
+#[cfg(feature = "nats")]
+pub use nats::NatsBroker;
 #[cfg(feature = "redis")]
 pub use redis::RedisBroker;
 

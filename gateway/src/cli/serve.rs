@@ -33,9 +33,12 @@ fn serve(flags: ConfigFlags) -> Result<(), Failure> {
     })
 }
 
+/// What logs every attempt to connect; the manager says once that the broker is away. The user's own directives come after and win.
+const QUIET: &str = "async_nats=off";
+
 fn log_as(config: &Config) {
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&config.log))
+        .with_env_filter(EnvFilter::new(format!("{QUIET},{}", config.log)))
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();

@@ -70,6 +70,12 @@ pub(super) fn validate(config: &Config) -> Vec<(Vec<String>, String)> {
         manager.url.scheme() != Scheme::Http,
         "names a gateway, not a broker; http:// is for emitters",
     );
+    let made = hallporter_adapters::manager(&manager.url, manager.options()).err();
+    check(
+        "manager.url",
+        made.is_none(),
+        &made.map(|error| error.to_string()).unwrap_or_default(),
+    );
     check("manager.channel", !manager.channel.is_empty(), "must not be empty");
     check(
         "manager.max_message",
