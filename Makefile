@@ -10,8 +10,8 @@ PYTHON_READY := $(PYTHON)/.ready
 NODE_READY := $(CLIENTS)/node_modules/.ready
 
 # The features of the library crates; each has to build with no other.
-ADAPTER_FEATURES := redis http socketioxide conformance
-EMITTER_FEATURES := redis http
+ADAPTER_FEATURES := redis amqp http socketioxide conformance
+EMITTER_FEATURES := redis amqp http
 
 .PHONY: test setup setup-system setup-node setup-python fmt lint unit build e2e doc features
 

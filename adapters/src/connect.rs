@@ -14,6 +14,10 @@ pub type MemoryManager = PubSubManager<MemoryBroker, PythonWire>;
 #[cfg(feature = "redis")]
 pub type RedisManager = PubSubManager<crate::broker::RedisBroker, PythonWire>;
 
+/// A manager over RabbitMQ, in python-socketio's format.
+#[cfg(feature = "amqp")]
+pub type AmqpManager = PubSubManager<crate::broker::AmqpBroker, PythonWire>;
+
 /// A write-only manager over a gateway's HTTP API.
 #[cfg(feature = "http")]
 pub type HttpManager = PubSubManager<crate::broker::HttpBroker, PythonWire>;
@@ -35,6 +39,12 @@ pub fn manager(url: &BrokerUrl, options: ManagerOptions) -> Result<Arc<dyn Clien
             let broker = broker.map_err(|error| UrlError::Invalid(error.to_string()))?;
             Ok(Arc::new(RedisManager::new(broker, wire, options)))
         }
+        #[cfg(feature = "amqp")]
+        Scheme::Amqp => {
+            let broker = crate::broker::AmqpBroker::new(url.clone(), &options.channel);
+            let broker = broker.map_err(|error| UrlError::Invalid(error.to_string()))?;
+            Ok(Arc::new(AmqpManager::new(broker, wire, options)))
+        }
         #[cfg(feature = "http")]
         Scheme::Http => {
             let broker = crate::broker::HttpBroker::new(url.clone());
@@ -43,6 +53,8 @@ pub fn manager(url: &BrokerUrl, options: ManagerOptions) -> Result<Arc<dyn Clien
         }
         #[cfg(not(feature = "redis"))]
         Scheme::Redis => Err(UrlError::Feature(url.to_string(), "redis")),
+        #[cfg(not(feature = "amqp"))]
+        Scheme::Amqp => Err(UrlError::Feature(url.to_string(), "amqp")),
         #[cfg(not(feature = "http"))]
         Scheme::Http => Err(UrlError::Feature(url.to_string(), "http")),
     }

@@ -12,10 +12,12 @@ pub struct BrokerUrl {
 }
 
 /// The schemes that name a broker, and what they mean.
-const SCHEMES: [(&str, Scheme); 4] = [
+const SCHEMES: [(&str, Scheme); 6] = [
     ("memory", Scheme::Memory),
     ("redis", Scheme::Redis),
     ("valkey", Scheme::Redis),
+    ("amqp", Scheme::Amqp),
+    ("amqps", Scheme::Amqp),
     ("http", Scheme::Http),
 ];
 
@@ -26,6 +28,8 @@ pub enum Scheme {
     Memory,
     /// `redis://`, `valkey://`.
     Redis,
+    /// `amqp://`, `amqps://`: RabbitMQ.
+    Amqp,
     /// `http://`: a gateway, for emitters only.
     Http,
 }
@@ -104,6 +108,16 @@ impl BrokerUrl {
         format!("redis{rest}")
     }
 
+    #[cfg(feature = "amqp")]
+    pub(crate) fn as_amqp(&self) -> &str {
+        self.url.as_str()
+    }
+
+    #[cfg(feature = "amqp")]
+    pub(crate) fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
     #[cfg(feature = "http")]
     pub(crate) fn password(&self) -> Option<&str> {
         self.url.password()
@@ -168,6 +182,7 @@ mod tests {
         assert!(problem("kafka://x").contains("known are memory://, redis://"));
         assert!(problem("redis://").contains("names no host"));
         assert_eq!(BrokerUrl::parse("valkey://h").unwrap().scheme(), Scheme::Redis);
+        assert_eq!(BrokerUrl::parse("amqps://h").unwrap().scheme(), Scheme::Amqp);
         assert_eq!(BrokerUrl::parse("memory://").unwrap().scheme(), Scheme::Memory);
     }
 }
