@@ -2,7 +2,11 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "this is a test")]
 
+#[cfg(feature = "amqp")]
+mod amqp;
 mod memory;
+#[cfg(feature = "amqp")]
+mod rabbit_server;
 mod recorder;
 #[cfg(feature = "redis")]
 mod redis;
