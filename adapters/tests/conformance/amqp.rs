@@ -49,8 +49,8 @@ impl Rabbit {
 
     /// A channel past our broker, and the connection it is on.
     async fn raw(&self) -> (Connection, lapin::Channel) {
-        let connection = Connection::connect(&self.server().url(), ConnectionProperties::default());
-        let connection = connection.await.unwrap();
+        let url = self.server().url();
+        let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         (connection, channel)
     }
@@ -247,7 +247,7 @@ async fn many_messages_at_once_all_arrive() {
     let rabbit = Rabbit::take().await;
     let broker = Arc::new(rabbit.broker("many"));
     let mut messages = broker.listen(&["many".to_owned()]).await.unwrap();
-    let publish = |number: u32| {
+    let publish = move |number: u32| {
         let broker = broker.clone();
         async move { broker.publish("many", Bytes::from(number.to_string())).await.unwrap() }
     };

@@ -6,6 +6,7 @@
 mod amqp;
 mod memory;
 #[cfg(feature = "amqp")]
+#[allow(unreachable_pub, reason = "another package includes it as well")]
 mod rabbit_server;
 mod recorder;
 #[cfg(feature = "redis")]
