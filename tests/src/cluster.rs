@@ -30,15 +30,23 @@ impl Cluster {
     /// Something is not installed, not built, or does not start.
     pub async fn on_channel(channel: &str) -> Result<Self> {
         let redis = RedisServer::start().await?;
-        let url = redis.url();
-        let environment = [
-            ("HALLPORTER_MANAGER__URL", url.as_str()),
-            ("HALLPORTER_MANAGER__CHANNEL", channel),
-        ];
-        let (a, b) = tokio::try_join!(
-            Gateway::reference("gateway-a", &environment),
-            Gateway::reference("gateway-b", &environment)
-        )?;
+        let [a, b] = gateways(&redis.url(), channel).await?;
         Ok(Self { redis, a, b })
     }
+}
+
+/// Two reference applications on the broker at this URL.
+///
+/// # Errors
+/// Something is not built, or does not start.
+pub async fn gateways(broker: &str, channel: &str) -> Result<[Gateway; 2]> {
+    let environment = [
+        ("HALLPORTER_MANAGER__URL", broker),
+        ("HALLPORTER_MANAGER__CHANNEL", channel),
+    ];
+    let (a, b) = tokio::try_join!(
+        Gateway::reference("gateway-a", &environment),
+        Gateway::reference("gateway-b", &environment)
+    )?;
+    Ok([a, b])
 }

@@ -136,7 +136,9 @@ impl AmqpBroker {
 impl fmt::Debug for AmqpBroker {
     /// Without lapin's types, some of which show the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AmqpBroker").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("AmqpBroker")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -209,7 +211,10 @@ impl Publisher {
         // That nobody is left to say so means that the connection has ended, which publishing finds out.
         let _ = self.blocked.clone().wait_for(Option::is_none).await;
         let options = BasicPublishOptions::default();
-        let sent = self.link.channel.basic_publish(exchange, key, options, body, properties());
+        let sent = self
+            .link
+            .channel
+            .basic_publish(exchange, key, options, body, properties());
         sent.await?.await
     }
 }

@@ -50,7 +50,9 @@ impl Rabbit {
     /// A channel past our broker, and the connection it is on.
     async fn raw(&self) -> (Connection, lapin::Channel) {
         let url = self.server().url();
-        let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
+        let connection = Connection::connect(&url, ConnectionProperties::default())
+            .await
+            .unwrap();
         let channel = connection.create_channel().await.unwrap();
         (connection, channel)
     }
@@ -140,7 +142,15 @@ async fn a_message_after_the_connection_ended_is_published() {
 async fn the_shared_exchange_is_the_one_of_python_socketio() {
     let rabbit = Rabbit::take().await;
     rabbit.broker("flags").connect().await.unwrap();
-    let columns = ["list_exchanges", "name", "type", "durable", "auto_delete", "internal", "arguments"];
+    let columns = [
+        "list_exchanges",
+        "name",
+        "type",
+        "durable",
+        "auto_delete",
+        "internal",
+        "arguments",
+    ];
     let exchanges = rabbit.server().ctl(&columns).await;
     let of = |name: &str| {
         let mut lines = exchanges.lines().map(|line| line.split('\t').collect::<Vec<_>>());
@@ -164,7 +174,10 @@ async fn an_exchange_of_another_kind_is_named() {
     let Err(BrokerError::Refused(reason)) = refused else {
         panic!("{refused:?}");
     };
-    assert!(reason.contains("the exchange \"other\"") && reason.contains("'durable'"), "{reason}");
+    assert!(
+        reason.contains("the exchange \"other\"") && reason.contains("'durable'"),
+        "{reason}"
+    );
     let options = ExchangeDeleteOptions::default();
     channel.exchange_delete("other".into(), options).await.unwrap();
     rabbit.broker("other").connect().await.unwrap();
@@ -196,12 +209,23 @@ async fn a_host_leaves_no_queue_behind() {
     let rabbit = Rabbit::take().await;
     let host = rabbit.manager(on("leaves"));
     listening(host.as_ref()).await;
-    let columns = ["list_queues", "name", "exclusive", "auto_delete", "durable", "arguments"];
-    let queues = rabbit.until("one queue", &columns, |queues| queues.contains("amq.gen")).await;
+    let columns = [
+        "list_queues",
+        "name",
+        "exclusive",
+        "auto_delete",
+        "durable",
+        "arguments",
+    ];
+    let queues = rabbit
+        .until("one queue", &columns, |queues| queues.contains("amq.gen"))
+        .await;
     assert!(queues.contains("true\ttrue\tfalse"), "{queues}");
     assert!(queues.contains("67108864") && queues.contains("drop-head"), "{queues}");
     drop(host);
-    rabbit.until("left", &columns, |queues| !queues.contains("amq.gen")).await;
+    rabbit
+        .until("left", &columns, |queues| !queues.contains("amq.gen"))
+        .await;
     let exchanges = rabbit.server().ctl(&["list_bindings", "source_name"]).await;
     assert!(!exchanges.contains("leaves"), "{exchanges}");
 }

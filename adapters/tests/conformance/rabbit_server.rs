@@ -41,7 +41,9 @@ impl RabbitServer {
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let free = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free"));
-        let [port, distribution, epmd] = free.each_ref().map(|free| free.local_addr().expect("it is bound").port());
+        let [port, distribution, epmd] = free
+            .each_ref()
+            .map(|free| free.local_addr().expect("it is bound").port());
         drop(free);
         let file = |name: &str, text: &str| {
             let path = folder.path().join(name);
@@ -53,7 +55,10 @@ impl RabbitServer {
             ("HOME", inside("")),
             ("ERL_EPMD_PORT", epmd.to_string()),
             // Without helper processes that look up names.
-            ("ERL_INETRC", file("inetrc", "{lookup,[file]}.\n{host,{127,0,0,1},[\"localhost\"]}.\n")),
+            (
+                "ERL_INETRC",
+                file("inetrc", "{lookup,[file]}.\n{host,{127,0,0,1},[\"localhost\"]}.\n"),
+            ),
             ("RABBITMQ_NODENAME", format!("rabbit-{port}@localhost")),
             ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".to_owned()),
             ("RABBITMQ_NODE_PORT", port.to_string()),
@@ -66,7 +71,10 @@ impl RabbitServer {
             ("RABBITMQ_ENABLED_PLUGINS_FILE", file("plugins", "[].")),
             // In place of the shell that starts it, not as its child.
             ("RABBITMQ_ALLOW_INPUT", "1".to_owned()),
-            ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 1:1 +sbwt none -noinput".to_owned()),
+            (
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+                "+S 1:1 +sbwt none -noinput".to_owned(),
+            ),
         ];
         let server = Self {
             folder,
@@ -129,8 +137,15 @@ impl RabbitServer {
             "rabbitmq-server is not installed; `make setup` installs what the tests need"
         );
         let mut command = Command::new("sh");
-        command.args(["-c", LAUNCH]).arg(server).envs(self.environment.iter().cloned());
-        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["-c", LAUNCH])
+            .arg(server)
+            .envs(self.environment.iter().cloned());
+        command
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         match command.spawn() {
             Ok(process) => process,
             Err(error) => panic!("rabbitmq-server does not start: {error}"),
