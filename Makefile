@@ -10,8 +10,12 @@ PYTHON_READY := $(PYTHON)/.ready
 NODE_READY := $(CLIENTS)/node_modules/.ready
 
 # The features of the library crates; each has to build with no other.
-ADAPTER_FEATURES := redis nats http socketioxide conformance
-EMITTER_FEATURES := redis nats http
+ADAPTER_FEATURES := redis amqp nats http socketioxide conformance
+EMITTER_FEATURES := redis amqp nats http
+
+# The package starts a service of its own, which no test uses.
+STOP_RABBITMQ := if [ -d /run/systemd/system ]; then systemctl disable --now rabbitmq-server; \
+	else service rabbitmq-server stop || true; fi
 
 .PHONY: test setup setup-system setup-node setup-python fmt lint unit build e2e doc features
 
@@ -24,12 +28,14 @@ setup-system:
 	@packages=(); \
 	command -v redis-server >/dev/null || packages+=(redis-server); \
 	command -v nats-server >/dev/null || packages+=(nats-server); \
+	test -x /usr/sbin/rabbitmq-server || packages+=(rabbitmq-server); \
 	command -v chromium >/dev/null || packages+=(chromium); \
 	command -v setpriv >/dev/null || packages+=(util-linux); \
 	python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv); \
 	if [ $${#packages[@]} -gt 0 ]; then \
 	  apt-get update; \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$${packages[@]}"; \
+	  case " $${packages[*]} " in *" rabbitmq-server "*) $(STOP_RABBITMQ) ;; esac; \
 	fi
 
 setup-node: $(NODE_READY)

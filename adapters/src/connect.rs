@@ -17,6 +17,9 @@ pub type RedisManager = PubSubManager<crate::broker::RedisBroker, PythonWire>;
 /// A manager over NATS, in python-socketio's format.
 #[cfg(feature = "nats")]
 pub type NatsManager = PubSubManager<crate::broker::NatsBroker, PythonWire>;
+/// A manager over RabbitMQ, in python-socketio's format.
+#[cfg(feature = "amqp")]
+pub type AmqpManager = PubSubManager<crate::broker::AmqpBroker, PythonWire>;
 
 /// A write-only manager over a gateway's HTTP API.
 #[cfg(feature = "http")]
@@ -45,6 +48,12 @@ pub fn manager(url: &BrokerUrl, options: ManagerOptions) -> Result<Arc<dyn Clien
             let broker = broker.map_err(|error| UrlError::Unusable(url.to_string(), error.to_string()))?;
             Ok(Arc::new(NatsManager::new(broker, wire, options)))
         }
+        #[cfg(feature = "amqp")]
+        Scheme::Amqp => {
+            let broker = crate::broker::AmqpBroker::new(url.clone(), &options.channel);
+            let broker = broker.map_err(|error| UrlError::Unusable(url.to_string(), error.to_string()))?;
+            Ok(Arc::new(AmqpManager::new(broker, wire, options)))
+        }
         #[cfg(feature = "http")]
         Scheme::Http => {
             let broker = crate::broker::HttpBroker::new(url.clone());
@@ -55,6 +64,8 @@ pub fn manager(url: &BrokerUrl, options: ManagerOptions) -> Result<Arc<dyn Clien
         Scheme::Redis => Err(UrlError::Feature(url.to_string(), "redis")),
         #[cfg(not(feature = "nats"))]
         Scheme::Nats => Err(UrlError::Feature(url.to_string(), "nats")),
+        #[cfg(not(feature = "amqp"))]
+        Scheme::Amqp => Err(UrlError::Feature(url.to_string(), "amqp")),
         #[cfg(not(feature = "http"))]
         Scheme::Http => Err(UrlError::Feature(url.to_string(), "http")),
     }

@@ -28,6 +28,8 @@ pub mod wire;
 
 pub use args::{Args, ArgsError, EncodeError, EventName};
 pub use command::{Command, Emit, Membership, Target};
+#[cfg(feature = "amqp")]
+pub use connect::AmqpManager;
 #[cfg(feature = "http")]
 pub use connect::HttpManager;
 #[cfg(feature = "nats")]

@@ -18,6 +18,8 @@ const SCHEMES: [(&str, Scheme); 6] = [
     ("valkey", Scheme::Redis),
     ("nats", Scheme::Nats),
     ("tls", Scheme::Nats),
+    ("amqp", Scheme::Amqp),
+    ("amqps", Scheme::Amqp),
     ("http", Scheme::Http),
 ];
 
@@ -30,6 +32,8 @@ pub enum Scheme {
     Redis,
     /// `nats://`, and `tls://`: NATS with TLS.
     Nats,
+    /// `amqp://`, `amqps://`: RabbitMQ.
+    Amqp,
     /// `http://`: a gateway, for emitters only.
     Http,
 }
@@ -132,6 +136,16 @@ impl BrokerUrl {
         format!("{}://{host}{port}", self.url.scheme())
     }
 
+    #[cfg(feature = "amqp")]
+    pub(crate) fn as_amqp(&self) -> &str {
+        self.url.as_str()
+    }
+
+    #[cfg(feature = "amqp")]
+    pub(crate) fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
     #[cfg(any(feature = "http", feature = "nats"))]
     pub(crate) fn password(&self) -> Option<&str> {
         self.url.password()
@@ -198,6 +212,7 @@ mod tests {
         assert!(problem("kafka://x").contains("known are memory://, redis://"));
         assert!(problem("redis://").contains("names no host"));
         assert_eq!(BrokerUrl::parse("valkey://h").unwrap().scheme(), Scheme::Redis);
+        assert_eq!(BrokerUrl::parse("amqps://h").unwrap().scheme(), Scheme::Amqp);
         assert_eq!(BrokerUrl::parse("memory://").unwrap().scheme(), Scheme::Memory);
     }
 }

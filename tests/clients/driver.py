@@ -14,6 +14,7 @@ import threading
 import socketio
 from aiohttp import web
 
+from managers import manager_kind
 from values import decode, encode
 
 output_lock = threading.Lock()
@@ -114,7 +115,7 @@ async def disconnect(request):
 async def server(request):
     """Starts an AsyncServer that is a host of the cluster, with the events `join` and, for all others, an echo."""
     name, report = request["server"], reporter(request["server"])
-    manager = socketio.AsyncRedisManager(request["redis"], channel=request.get("channel", "socketio"))
+    manager = manager_kind("async", request["broker"])(request["broker"], channel=request.get("channel", "socketio"))
     sio = socketio.AsyncServer(async_mode="aiohttp", client_manager=manager)
     namespaces = request.get("namespaces", ["/"])
 
@@ -143,10 +144,10 @@ async def server(request):
 
 async def worker(request):
     """Makes a write-only manager as a worker has it, synchronous or not."""
-    kind = {"sync": socketio.RedisManager, "async": socketio.AsyncRedisManager}[request["kind"]]
+    kind = manager_kind(request["kind"], request["broker"])
     channel = request.get("channel")
     settings = {"channel": channel} if channel else {}
-    targets[request["worker"]] = kind(request["redis"], write_only=True, **settings)
+    targets[request["worker"]] = kind(request["broker"], write_only=True, **settings)
 
 
 async def call(request):

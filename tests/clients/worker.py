@@ -1,6 +1,6 @@
 """A worker as users have it: emits through a write-only manager and holds no clients.
 
-    worker.py {sync|async} REDIS_URL CHANNEL PREFIX SKIPPED_SID MOVED_SID
+    worker.py {sync|async} BROKER_URL CHANNEL PREFIX SKIPPED_SID MOVED_SID
 
 The calls are those of python-socketio's documentation; the prefix keeps the rooms of one run apart from another's.
 """
@@ -8,7 +8,7 @@ The calls are those of python-socketio's documentation; the prefix keeps the roo
 import asyncio
 import sys
 
-import socketio
+from managers import manager_kind
 
 
 def calls(prefix, skipped, moved):
@@ -55,21 +55,21 @@ def calls(prefix, skipped, moved):
 
 def run(url, channel, script):
     """A synchronous worker."""
-    manager = socketio.RedisManager(url, channel=channel, write_only=True)
+    manager = manager_kind("sync", url)(url, channel=channel, write_only=True)
     for method, args, kwargs in script:
         getattr(manager, method)(*args, **kwargs)
 
 
 async def run_async(url, channel, script):
     """An asynchronous worker."""
-    manager = socketio.AsyncRedisManager(url, channel=channel, write_only=True)
+    manager = manager_kind("async", url)(url, channel=channel, write_only=True)
     for method, args, kwargs in script:
         await getattr(manager, method)(*args, **kwargs)
 
 
 if __name__ == "__main__":
-    kind, redis_url, redis_channel, *rest = sys.argv[1:]
+    kind, broker_url, channel, *rest = sys.argv[1:]
     if kind == "sync":
-        run(redis_url, redis_channel, calls(*rest))
+        run(broker_url, channel, calls(*rest))
     else:
-        asyncio.run(run_async(redis_url, redis_channel, calls(*rest)))
+        asyncio.run(run_async(broker_url, channel, calls(*rest)))

@@ -30,19 +30,27 @@ impl Cluster {
     /// Something is not installed, not built, or does not start.
     pub async fn on_channel(channel: &str) -> Result<Self> {
         let redis = RedisServer::start().await?;
-        let url = redis.url();
-        let environment = [
-            // The reference application gives clients little time to answer a heartbeat, and all of them share one
-            // process here that may be busy for longer.
-            ("HALLPORTER_ENGINE__PING_INTERVAL", "25s"),
-            ("HALLPORTER_ENGINE__PING_TIMEOUT", "20s"),
-            ("HALLPORTER_MANAGER__URL", url.as_str()),
-            ("HALLPORTER_MANAGER__CHANNEL", channel),
-        ];
-        let (a, b) = tokio::try_join!(
-            Gateway::reference("gateway-a", &environment),
-            Gateway::reference("gateway-b", &environment)
-        )?;
+        let [a, b] = gateways(&redis.url(), channel).await?;
         Ok(Self { redis, a, b })
     }
+}
+
+/// Two reference applications on the broker at this URL.
+///
+/// # Errors
+/// Something is not built, or does not start.
+pub async fn gateways(broker: &str, channel: &str) -> Result<[Gateway; 2]> {
+    let environment = [
+        // The reference application gives clients little time to answer a heartbeat, and all of them share one
+        // process here that may be busy for longer.
+        ("HALLPORTER_ENGINE__PING_INTERVAL", "25s"),
+        ("HALLPORTER_ENGINE__PING_TIMEOUT", "20s"),
+        ("HALLPORTER_MANAGER__URL", broker),
+        ("HALLPORTER_MANAGER__CHANNEL", channel),
+    ];
+    let (a, b) = tokio::try_join!(
+        Gateway::reference("gateway-a", &environment),
+        Gateway::reference("gateway-b", &environment)
+    )?;
+    Ok([a, b])
 }

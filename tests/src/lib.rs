@@ -16,12 +16,16 @@ mod pair;
 mod paths;
 mod process;
 mod python_server;
+#[path = "../../adapters/tests/conformance/rabbit_server.rs"]
+#[allow(clippy::expect_used, clippy::panic, reason = "tests alone use it")]
+mod rabbit_server;
 mod redis_server;
 mod scene;
 mod settings;
+mod worker_script;
 
 pub use client::{Client, Connect, Report};
-pub use cluster::Cluster;
+pub use cluster::{Cluster, gateways};
 pub use driver::Driver;
 pub use fence::{fence_name, settle, until_each};
 pub use gateway::Gateway;
@@ -31,9 +35,11 @@ pub use pair::{Pair, emit};
 pub use paths::{artefacts, clients, example, hallporter, python};
 pub use process::{Ended, Process, run};
 pub use python_server::PythonServer;
+pub use rabbit_server::RabbitServer;
 pub use redis_server::RedisServer;
 pub use scene::{NODE_A, NODE_B, PYTHON_A, PYTHON_B, Scene};
 pub use settings::Settings;
+pub use worker_script::worker_reaches_everyone;
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use crate::{Driver, PATIENCE};
 
-/// An `AsyncServer` with an `AsyncRedisManager`; clients join its rooms by the event `join`, all else it echoes.
+/// An `AsyncServer` with the manager for its broker; clients join its rooms by the event `join`, all else it echoes.
 #[derive(Debug)]
 pub struct PythonServer {
     driver: Driver,
@@ -17,14 +17,14 @@ pub struct PythonServer {
 }
 
 impl PythonServer {
-    /// Starts one on this Redis and channel, with the namespaces `/` and `/custom`.
+    /// Starts one on this broker and channel, with the namespaces `/` and `/custom`.
     ///
     /// # Errors
     /// It does not start.
-    pub async fn start(driver: &Driver, redis: &str, channel: &str) -> Result<Self> {
+    pub async fn start(driver: &Driver, broker: &str, channel: &str) -> Result<Self> {
         let name = "python-server";
         let inbox = driver.inbox(name);
-        let request = json!({"server": name, "redis": redis, "channel": channel, "namespaces": ["/", "/custom"]});
+        let request = json!({"server": name, "broker": broker, "channel": channel, "namespaces": ["/", "/custom"]});
         let url = driver.request("server", request).await?;
         let url = url.as_str().context("a started server has a URL")?.to_owned();
         Ok(Self {

@@ -10,7 +10,7 @@ async fn drivers_report_what_clients_see() -> Result<()> {
     let (node, python) = (Driver::node()?, Driver::python()?);
     let mut inbox = python.inbox("server");
     let url = python
-        .request("server", json!({"server": "server", "redis": redis.url()}))
+        .request("server", json!({"server": "server", "broker": redis.url()}))
         .await?;
     let url = url.as_str().unwrap_or_default();
     let a = node
@@ -33,7 +33,7 @@ async fn drivers_report_what_clients_see() -> Result<()> {
     python
         .request(
             "worker",
-            json!({"worker": "worker", "kind": "sync", "redis": redis.url()}),
+            json!({"worker": "worker", "kind": "sync", "broker": redis.url()}),
         )
         .await?;
     python

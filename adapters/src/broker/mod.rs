@@ -1,5 +1,7 @@
 //! What moves bytes on topics, and knows no namespace, room or sid.
 
+#[cfg(feature = "amqp")]
+mod amqp;
 #[cfg(feature = "http")]
 mod http;
 mod memory;
@@ -14,6 +16,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 
+#[cfg(feature = "amqp")]
+pub use amqp::AmqpBroker;
 #[cfg(feature = "http")]
 pub use http::HttpBroker;
 pub use memory::{MemoryBroker, MemoryHub};

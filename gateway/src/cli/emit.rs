@@ -22,7 +22,7 @@ pub(super) struct EmitFlags {
     /// Its arguments, each as JSON (a text needs its quotes: '"hello"')
     #[arg(value_name = "JSON", allow_negative_numbers = true)]
     args: Vec<String>,
-    /// The broker, or a gateway: redis://…, nats://…, http://127.0.0.1:3000, http://:KEY@gateway:3000
+    /// The broker, or a gateway: redis://…, amqp://…, nats://…, http://127.0.0.1:3000, http://:KEY@gateway:3000
     #[arg(long, default_value = "http://127.0.0.1:3000")]
     url: String,
     /// The channel of the cluster

@@ -102,7 +102,7 @@ pub struct Limits {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Manager {
-    /// Where it is: `memory://` (no broker), `redis://…`, `valkey://…`, `nats://…`, `tls://…` (NATS with TLS). Default `memory://`.
+    /// Where it is: `memory://` (no broker), `redis://…`, `valkey://…`, `amqp://…`, `amqps://…`, `nats://…`, `tls://…` (NATS with TLS). Default `memory://`.
     #[serde(deserialize_with = "units::broker_url")]
     pub url: BrokerUrl,
     /// Separates clusters on one broker. Default `socketio`.

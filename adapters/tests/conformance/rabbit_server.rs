@@ -1,0 +1,169 @@
+//! A RabbitMQ of the test's own. The tests of the running system include this file too.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Where Debian keeps the scripts that run as anybody; those on the path insist on the package's own user.
+const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
+
+/// How long it may take to start. It needs some five seconds on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// RabbitMQ and, since it needs one, an epmd of its own. Both end when the pipe to the shell does: with its value, and
+/// with the test process, whatever way that ends.
+const LAUNCH: &str = r#"epmd -address 127.0.0.1 -port "$ERL_EPMD_PORT" & "$0" & read -r _; kill -KILL 0"#;
+
+/// What begins every AMQP connection.
+const GREETING: &[u8] = b"AMQP\x00\x00\x09\x01";
+
+/// A running `rabbitmq-server` on free ports, with a node name and folders of its own and no plugins.
+#[derive(Debug)]
+pub struct RabbitServer {
+    folder: TempDir,
+    port: u16,
+    environment: Vec<(&'static str, String)>,
+    process: Mutex<Option<Child>>,
+}
+
+impl RabbitServer {
+    /// Starts one and waits until it takes connections.
+    ///
+    /// # Panics
+    /// When it is not installed or does not start.
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let free = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free"));
+        let [port, distribution, epmd] = free
+            .each_ref()
+            .map(|free| free.local_addr().expect("it is bound").port());
+        drop(free);
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("the folder can be written");
+            path.display().to_string()
+        };
+        let inside = |name: &str| folder.path().join(name).display().to_string();
+        let environment = vec![
+            ("HOME", inside("")),
+            ("ERL_EPMD_PORT", epmd.to_string()),
+            // Without helper processes that look up names.
+            (
+                "ERL_INETRC",
+                file("inetrc", "{lookup,[file]}.\n{host,{127,0,0,1},[\"localhost\"]}.\n"),
+            ),
+            ("RABBITMQ_NODENAME", format!("rabbit-{port}@localhost")),
+            ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".to_owned()),
+            ("RABBITMQ_NODE_PORT", port.to_string()),
+            ("RABBITMQ_DIST_PORT", distribution.to_string()),
+            ("RABBITMQ_MNESIA_BASE", inside("data")),
+            ("RABBITMQ_LOGS", inside("log")),
+            ("RABBITMQ_LOG_BASE", inside("")),
+            ("RABBITMQ_CONFIG_FILE", file("rabbitmq.conf", "")),
+            ("RABBITMQ_CONF_ENV_FILE", inside("none")),
+            ("RABBITMQ_ENABLED_PLUGINS_FILE", file("plugins", "[].")),
+            // In place of the shell that starts it, not as its child.
+            ("RABBITMQ_ALLOW_INPUT", "1".to_owned()),
+            (
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+                "+S 1:1 +sbwt none -noinput".to_owned(),
+            ),
+        ];
+        let server = Self {
+            folder,
+            port,
+            environment,
+            process: Mutex::default(),
+        };
+        server.restart().await;
+        server
+    }
+
+    /// The URL for managers.
+    pub fn url(&self) -> String {
+        format!("amqp://127.0.0.1:{}", self.port)
+    }
+
+    /// Kills it at once, with SIGKILL.
+    pub fn kill(&self) {
+        let process = self.process.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut process) = process {
+            drop(process.stdin.take());
+            process.wait().expect("it can be waited for");
+        }
+    }
+
+    /// Starts it again on the same ports after `kill`, with nothing left of before but what is durable.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn restart(&self) {
+        *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.spawn());
+        let ready = async {
+            while !self.answers().await {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, ready).await.is_err() {
+            let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            panic!("rabbitmq-server does not start: {log}");
+        }
+    }
+
+    /// Runs `rabbitmqctl` and returns what it prints.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn ctl(&self, args: &[&str]) -> String {
+        let mut command = tokio::process::Command::new(Path::new(SCRIPTS).join("rabbitmqctl"));
+        command.envs(self.environment.iter().cloned()).arg("--quiet").args(args);
+        let output = command.output().await.expect("rabbitmqctl runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "rabbitmqctl {args:?}: {stderr}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn spawn(&self) -> Child {
+        let server = Path::new(SCRIPTS).join("rabbitmq-server");
+        assert!(
+            server.exists(),
+            "rabbitmq-server is not installed; `make setup` installs what the tests need"
+        );
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", LAUNCH])
+            .arg(server)
+            .envs(self.environment.iter().cloned());
+        command
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        match command.spawn() {
+            Ok(process) => process,
+            Err(error) => panic!("rabbitmq-server does not start: {error}"),
+        }
+    }
+
+    async fn answers(&self) -> bool {
+        let answer = async {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await?;
+            stream.write_all(GREETING).await?;
+            stream.read_u8().await
+        };
+        answer.await.is_ok()
+    }
+}
+
+impl Drop for RabbitServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
