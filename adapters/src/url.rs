@@ -12,7 +12,7 @@ pub struct BrokerUrl {
 }
 
 /// The schemes that name a broker, and what they mean.
-const SCHEMES: [(&str, Scheme); 6] = [
+const SCHEMES: [(&str, Scheme); 8] = [
     ("memory", Scheme::Memory),
     ("redis", Scheme::Redis),
     ("valkey", Scheme::Redis),
