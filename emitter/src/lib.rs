@@ -17,10 +17,13 @@
 //! Events reach the clients of Hallporter gateways and of python-socketio servers on the same broker and channel.
 //! Without a broker, the URL of a gateway does (`http://127.0.0.1:3000`, or `http://:KEY@gateway:3000`).
 
+mod buffer;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString;
+use futures_util::future::{Either, ready};
 use serde::Serialize;
 
 pub use hallporter_adapters::url::UrlError;
@@ -30,12 +33,15 @@ use hallporter_adapters::{
 };
 pub use hallporter_adapters::{EncodeError, ManagerError, ManagerOptions};
 
+use buffer::Buffer;
+
 /// Emits events, moves sockets between rooms and disconnects them, from outside.
 ///
 /// Cloning is cheap, and clones share the connection. Messages of one emitter that are awaited one after the other arrive in that order.
 #[derive(Clone, Debug)]
 pub struct Emitter {
     manager: Arc<dyn ClientManager>,
+    buffer: Option<Buffer>,
     namespace: ByteString,
     target: Target,
     volatile: bool,
@@ -50,7 +56,21 @@ pub enum EmitError {
     /// The broker did not take the message, or it could not be sent.
     #[error(transparent)]
     Manager(#[from] ManagerError),
+    /// As many messages wait in the buffer as it takes; this one was not sent.
+    #[error("the buffer is full: {limit} messages wait for the broker")]
+    BufferFull {
+        /// The messages it takes.
+        limit: usize,
+    },
+    /// The Tokio runtime in which the emitter was made has ended, and the buffer with it.
+    #[error("the runtime of the emitter's buffer has ended")]
+    BufferEnded,
 }
+
+/// A message on its way: awaited, it tells when the broker has it, or why not.
+pub trait Sending: Future<Output = Result<(), EmitError>> + Send {}
+
+impl<F: Future<Output = Result<(), EmitError>> + Send> Sending for F {}
 
 impl From<EncodeError> for EmitError {
     fn from(error: EncodeError) -> Self {
@@ -76,14 +96,53 @@ impl Emitter {
     /// # Errors
     /// When the URL names no broker, or the broker is away or says no.
     pub async fn connect_with(url: &str, options: ManagerOptions) -> Result<Self, EmitError> {
+        let emitter = Self::new(url, options)?;
+        emitter.manager.connect().await?;
+        Ok(emitter)
+    }
+
+    /// Buffers up to so many messages while the broker is away, now or later, and sends them in order when it is back.
+    ///
+    /// A message is in the buffer as soon as the method that sends it returns, and is sent even if nobody awaits what was
+    /// returned; awaited, `Ok` still means that the broker has it. One that finds the buffer full is refused, and one that
+    /// was under way when the connection broke fails and is not sent again. The buffer is memory: before a process ends it should [`flush`](Self::flush).
+    ///
+    /// ```no_run
+    /// # use hallporter_emitter::{Emitter, ManagerOptions};
+    /// # async fn example() -> Result<(), hallporter_emitter::EmitError> {
+    /// let emitter = Emitter::buffered("redis://127.0.0.1:6379", ManagerOptions::default(), 10_000).await?;
+    /// drop(emitter.to("lobby").emit("news", "sent in the background"));
+    /// emitter.flush().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When the URL names no broker, or the broker says no.
+    pub async fn buffered(url: &str, options: ManagerOptions, messages: usize) -> Result<Self, EmitError> {
+        let publish_wait = Duration::MAX;
+        let mut emitter = Self::new(
+            url,
+            ManagerOptions {
+                publish_wait,
+                ..options
+            },
+        )?;
+        match emitter.manager.connect().await {
+            Ok(()) | Err(ManagerError::Unavailable { .. } | ManagerError::TimedOut { .. }) => {}
+            Err(refused) => return Err(refused.into()),
+        }
+        emitter.buffer = Some(Buffer::new(emitter.manager.clone(), messages));
+        Ok(emitter)
+    }
+
+    fn new(url: &str, options: ManagerOptions) -> Result<Self, EmitError> {
         let url = BrokerUrl::parse(url)?;
         if url.scheme() == Scheme::Memory {
             return Err(UrlError::Memory.into());
         }
-        let manager = manager(&url, options)?;
-        manager.connect().await?;
         Ok(Self {
-            manager,
+            manager: manager(&url, options)?,
+            buffer: None,
             namespace: "/".into(),
             target: Target::all(),
             volatile: false,
@@ -133,47 +192,80 @@ impl Emitter {
     ///
     /// # Errors
     /// When the data cannot be JSON or is too large, or the broker does not take it.
-    pub async fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<(), EmitError> {
-        let emit = Emit {
-            namespace: self.namespace.clone(),
-            target: self.target.clone(),
-            event: EventName::new(event),
-            args: Args::encode(data)?,
-            volatile: self.volatile,
-        };
-        Ok(self.manager.send(Command::Emit(emit)).await?)
+    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> impl Sending + use<T> {
+        let args = Args::encode(data);
+        let command = args.map(|args| {
+            Command::Emit(Emit {
+                namespace: self.namespace.clone(),
+                target: self.target.clone(),
+                event: EventName::new(event),
+                args,
+                volatile: self.volatile,
+            })
+        });
+        self.send(command)
+    }
+
+    /// Waits until every message that was sent before has left the buffer, which may be for as long as the broker is away.
+    /// Returns at once for an emitter without a buffer.
+    ///
+    /// # Errors
+    /// When the runtime has ended.
+    pub async fn flush(&self) -> Result<(), EmitError> {
+        match &self.buffer {
+            Some(buffer) => buffer.flush().await,
+            None => Ok(()),
+        }
     }
 
     /// Puts a socket of this namespace into a room.
     ///
     /// # Errors
     /// When the broker does not take the message.
-    pub async fn enter_room(&self, sid: &str, room: &str) -> Result<(), EmitError> {
-        Ok(self.manager.enter_room(self.membership(sid, room)).await?)
+    pub fn enter_room(&self, sid: &str, room: &str) -> impl Sending + use<> {
+        self.send(Ok(Command::EnterRoom(self.membership(sid, room))))
     }
 
     /// Takes a socket of this namespace out of a room.
     ///
     /// # Errors
     /// When the broker does not take the message.
-    pub async fn leave_room(&self, sid: &str, room: &str) -> Result<(), EmitError> {
-        Ok(self.manager.leave_room(self.membership(sid, room)).await?)
+    pub fn leave_room(&self, sid: &str, room: &str) -> impl Sending + use<> {
+        self.send(Ok(Command::LeaveRoom(self.membership(sid, room))))
     }
 
     /// Takes every socket of this namespace out of a room.
     ///
     /// # Errors
     /// When the broker does not take the message.
-    pub async fn close_room(&self, room: &str) -> Result<(), EmitError> {
-        Ok(self.manager.close_room(&self.namespace, room).await?)
+    pub fn close_room(&self, room: &str) -> impl Sending + use<> {
+        self.send(Ok(Command::CloseRoom {
+            namespace: self.namespace.clone(),
+            room: room.into(),
+        }))
     }
 
     /// Disconnects a socket from this namespace.
     ///
     /// # Errors
     /// When the broker does not take the message.
-    pub async fn disconnect(&self, sid: &str) -> Result<(), EmitError> {
-        Ok(self.manager.disconnect(&self.namespace, sid).await?)
+    pub fn disconnect(&self, sid: &str) -> impl Sending + use<> {
+        self.send(Ok(Command::Disconnect {
+            namespace: self.namespace.clone(),
+            sid: sid.into(),
+        }))
+    }
+
+    /// By the buffer, if there is one.
+    fn send(&self, command: Result<Command, EncodeError>) -> impl Sending + use<> {
+        match (command, &self.buffer) {
+            (Err(error), _) => Either::Left(ready(Err(error.into()))),
+            (Ok(command), Some(buffer)) => Either::Right(Either::Left(buffer.push(command))),
+            (Ok(command), None) => {
+                let manager = self.manager.clone();
+                Either::Right(Either::Right(async move { Ok(manager.send(command).await?) }))
+            }
+        }
     }
 
     fn membership(&self, sid: &str, room: &str) -> Membership {

@@ -1,7 +1,8 @@
 //! Workers that link the emitter: over Redis, and over a gateway's HTTP API.
 
 use anyhow::{Context, Result};
-use e2e::{Client, Connect, Driver, Gateway, NODE_A, NODE_B, PYTHON_A, PYTHON_B, Scene, Settings};
+use e2e::{Client, Connect, Driver, Gateway, NODE_A, NODE_B, PYTHON_A, PYTHON_B, Pair, Scene, Settings};
+use futures_util::future::join_all;
 use hallporter_emitter::{EmitError, Emitter, ManagerError, ManagerOptions};
 use serde_bytes::Bytes;
 use serde_json::json;
@@ -127,5 +128,41 @@ async fn an_error_says_what_happened() -> Result<()> {
         matches!(error, EmitError::Manager(ManagerError::TooLarge { limit: 1000, .. })),
         "{error:?}"
     );
+    Ok(())
+}
+
+/// While the broker is away messages are held, and one more than the buffer takes is refused.
+#[tokio::test]
+async fn a_buffering_emitter_sends_in_order_once_the_broker_is_back() -> Result<()> {
+    let mut pair = Pair::start(&[]).await?;
+    pair.redis.kill().await?;
+    for gateway in &pair.gateways {
+        gateway.answers("/readyz", 503).await?;
+    }
+    let emitter = Emitter::buffered(&pair.redis.url(), ManagerOptions::default(), 100).await?;
+    let held: Vec<_> = (0..100).map(|number| emitter.emit("number", &number)).collect();
+    let refused = emitter.emit("number", &"too many").await;
+    assert!(
+        matches!(refused, Err(EmitError::BufferFull { limit: 100 })),
+        "{refused:?}"
+    );
+    pair.redis.restart().await?;
+    emitter.flush().await?;
+    for sent in join_all(held).await {
+        sent?;
+    }
+    for gateway in &pair.gateways {
+        gateway.answers("/readyz", 200).await?;
+    }
+    emitter.emit("number", &100).await?;
+    emitter.emit("end", &()).await?;
+    // A gateway that came back after the flush has missed the first ones.
+    for client in &mut pair.clients {
+        let received = client.until("end").await?;
+        let expected: Vec<_> = (101 - received.len()..101)
+            .map(|number| ("number".to_owned(), json!([number])))
+            .collect();
+        assert_eq!(received, expected);
+    }
     Ok(())
 }
