@@ -40,6 +40,14 @@ pub enum ManagerError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// As much is waiting for the broker as this host allows; nothing of this message was sent.
+    #[error("{limit} bytes are already waiting for the broker at {url}; wait for some to end")]
+    QueueFull {
+        /// The broker, password masked.
+        url: String,
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// The data cannot be sent.
     #[error(transparent)]
     Encode(#[from] EncodeError),

@@ -1,6 +1,6 @@
 //! The metrics of this crate, recorded through the `metrics` facade. None is labelled by sid, room or user.
 
-use metrics::{Unit, describe_counter, describe_gauge};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 pub(crate) const BROKER_PUBLISHED: &str = "hallporter_broker_published_total";
 pub(crate) const BROKER_PUBLISH_FAILED: &str = "hallporter_broker_publish_failed_total";
@@ -8,6 +8,8 @@ pub(crate) const BROKER_RECEIVED: &str = "hallporter_broker_received_total";
 pub(crate) const BROKER_REJECTED: &str = "hallporter_broker_rejected_total";
 pub(crate) const BROKER_DROPPED: &str = "hallporter_broker_dropped_total";
 pub(crate) const BROKER_RECONNECTS: &str = "hallporter_broker_reconnects_total";
+pub(crate) const BROKER_CANARY_AGE: &str = "hallporter_broker_canary_age_seconds";
+pub(crate) const BROKER_PUBLISH_SECONDS: &str = "hallporter_broker_publish_seconds";
 pub(crate) const BROKER_UP: &str = "hallporter_broker_up";
 pub(crate) const ACKS_DROPPED: &str = "hallporter_acks_dropped_total";
 pub(crate) const HOSTS: &str = "hallporter_hosts";
@@ -47,6 +49,16 @@ pub fn describe() {
         "Times the broker was found again after it had been away"
     );
     describe_gauge!(BROKER_UP, "1 while messages of the broker come in, 0 while it is away");
+    describe_gauge!(
+        BROKER_CANARY_AGE,
+        Unit::Seconds,
+        "Time since this host last heard its own message through the broker"
+    );
+    describe_histogram!(
+        BROKER_PUBLISH_SECONDS,
+        Unit::Seconds,
+        "Time the broker took to take a message, or the attempt to fail"
+    );
     describe_counter!(ACKS_DROPPED, Unit::Count, "Acks that could not be passed on, by reason");
     describe_gauge!(HOSTS, "Hallporter hosts alive in the cluster, this one included");
     #[cfg(feature = "socketioxide")]

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 const SOCKETS: &str = "hallporter_sockets";
 const CONNECTS: &str = "hallporter_connects_total";
@@ -14,6 +14,9 @@ const EVENTS_UNHANDLED: &str = "hallporter_events_unhandled_total";
 pub(crate) const EVENTS_REJECTED: &str = "hallporter_events_rejected_total";
 pub(crate) const HANDLER_PANICS: &str = "hallporter_handler_panics_total";
 pub(crate) const HTTP_REFUSED: &str = "hallporter_http_refused_total";
+
+/// Upper bounds of what histograms of durations tell apart, in seconds.
+const BUCKETS: [f64; 11] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 
 /// What is counted by namespace: by its configured name or pattern, of which there are few.
 #[derive(Debug)]
@@ -41,7 +44,11 @@ impl Meters {
 pub(crate) fn recorder() -> Option<PrometheusHandle> {
     static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
     let install = || {
-        let handle = PrometheusBuilder::new().install_recorder().ok()?;
+        let durations = Matcher::Suffix("_seconds".into());
+        let builder = PrometheusBuilder::new()
+            .set_buckets_for_metric(durations, &BUCKETS)
+            .ok()?;
+        let handle = builder.install_recorder().ok()?;
         describe();
         Some(handle)
     };

@@ -8,7 +8,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::{Stream, StreamExt};
 use metrics::{counter, gauge};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::host_message::{HostMessage, ack_args};
 use super::{Shared, query};
@@ -27,7 +27,7 @@ pub(super) fn backoff() -> impl Iterator<Item = Duration> {
         .build()
 }
 
-/// Listens until the host is closed. Logs once when the broker goes and once when it is back.
+/// Listens until the host is closed.
 pub(super) async fn listen<B: Broker, W: Wire>(shared: Arc<Shared<B, W>>) {
     let stop = shared.stop.clone();
     stop.run_until_cancelled(keep_listening(shared.clone())).await;
@@ -39,7 +39,6 @@ async fn keep_listening<B: Broker, W: Wire>(shared: Arc<Shared<B, W>>) {
     let Some(local) = shared.local.get() else {
         return;
     };
-    let url = shared.broker.url();
     let mut topics = shared.wire.topics();
     topics.extend([shared.topics.all.clone(), shared.topics.own.clone()]);
     let listener = Listener {
@@ -48,31 +47,22 @@ async fn keep_listening<B: Broker, W: Wire>(shared: Arc<Shared<B, W>>) {
         rejected: LogLimit::default(),
     };
     let mut waits = backoff();
-    let mut away = false;
     loop {
         let reason = match shared.broker.listen(&topics).await {
             Ok(messages) => {
-                if std::mem::take(&mut away) {
-                    tracing::info!(url, "the broker is back");
-                    counter!(metric::BROKER_RECONNECTS).increment(1);
-                }
-                gauge!(metric::BROKER_UP).set(1.0);
-                shared.status.send_replace(Status::Listening);
+                shared.canary.subscribed().send_replace(true);
                 let since = Instant::now();
                 let reason = listener.read(messages).await;
+                shared.canary.subscribed().send_replace(false);
                 // A connection that breaks as soon as it is made must not be made in a hurry again.
                 if since.elapsed() > shared.hosts.patience() {
                     waits = backoff();
                 }
-                reason.to_owned()
+                reason
             }
             Err(error) => error.to_string(),
         };
-        if !std::mem::replace(&mut away, true) {
-            tracing::warn!(url, reason, "the broker is away; trying until it is back");
-        }
-        gauge!(metric::BROKER_UP).set(0.0);
-        shared.status.send_replace(Status::Away(reason));
+        shared.is_away(reason);
         tokio::time::sleep(waits.next().unwrap_or_default()).await;
     }
 }
@@ -80,19 +70,21 @@ async fn keep_listening<B: Broker, W: Wire>(shared: Arc<Shared<B, W>>) {
 /// Shows the host to the others, and to itself, until it is closed.
 pub(super) async fn heartbeat<B: Broker, W: Wire>(shared: Arc<Shared<B, W>>) {
     let stop = shared.stop.clone();
-    stop.run_until_cancelled(keep_showing(shared)).await;
+    let beating = async { tokio::join!(keep_showing(&shared), shared.canary.keep_measuring()) };
+    stop.run_until_cancelled(beating).await;
 }
 
-async fn keep_showing<B: Broker, W: Wire>(shared: Arc<Shared<B, W>>) {
-    let mut status = shared.status.subscribe();
-    let mut ticks = tokio::time::interval(shared.options.canary_interval);
+async fn keep_showing<B: Broker, W: Wire>(shared: &Shared<B, W>) {
+    let mut subscribed = shared.canary.subscribed().subscribe();
+    let mut ticks = tokio::time::interval(shared.canary.interval());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            // At once when the broker is there (again): others shall know, and so shall this host.
-            changed = status.changed() => if changed.is_err() { return },
+            // At once when there is a (new) subscription: the others shall know, and so shall this host.
+            changed = subscribed.changed() => if changed.is_err() { return },
         }
-        if *status.borrow_and_update() == Status::Listening {
+        if *subscribed.borrow_and_update() {
             shared.show().await;
         }
     }
@@ -106,22 +98,27 @@ struct Listener<B, W> {
 
 impl<B: Broker, W: Wire> Listener<B, W> {
     /// Carries out messages until there are no more; returns why.
-    async fn read(&self, mut messages: impl Stream<Item = Delivery> + Unpin) -> &'static str {
-        let patience = self.shared.hosts.patience();
+    async fn read(&self, mut messages: impl Stream<Item = Delivery> + Unpin) -> String {
+        let canary = &self.shared.canary;
+        let patience = canary.patience();
         let mut deaf_at = Instant::now() + patience;
         loop {
             let message = tokio::select! {
-                // A host that is behind has its own heartbeats still before it.
+                // A host that is behind has its own canaries still before it.
                 biased;
                 message = messages.next() => message,
-                () = tokio::time::sleep_until(deaf_at) => return "the subscription is silent, even of this host's own messages",
+                () = tokio::time::sleep_until(deaf_at) => return canary.complaint(),
             };
             let Some(message) = message else {
-                return "the connection ended";
+                return "the connection ended".into();
             };
             // Nothing that comes from outside may end the listening, not even a mistake of ours.
             match catch_unwind(AssertUnwindSafe(|| self.carry_out(message))) {
-                Ok(Heard::Own) => deaf_at = Instant::now() + patience,
+                Ok(Heard::Own) => {
+                    deaf_at = Instant::now() + patience;
+                    canary.heard();
+                    self.shared.is_there();
+                }
                 Ok(Heard::Other) => {}
                 Err(_) => self.reject("panic", &"the message made its handler panic"),
             }
@@ -287,7 +284,7 @@ impl<B: Broker, W: Wire> Listener<B, W> {
 
 /// Whose message it was.
 enum Heard {
-    /// This host's own heartbeat: the way through the broker is open.
+    /// This host's canary: the way through the broker is open.
     Own,
     Other,
 }
@@ -342,11 +339,35 @@ impl<B: Broker, W: Wire> Shared<B, W> {
         tokio::spawn(async move { stop.run_until_cancelled(action).await });
     }
 
+    /// Messages come in: this host has heard itself. Logged when the broker was away.
+    fn is_there(&self) {
+        if *self.status.borrow() == Status::Listening {
+            return;
+        }
+        gauge!(metric::BROKER_UP).set(1.0);
+        if let Status::Away(_) = self.status.send_replace(Status::Listening) {
+            tracing::info!(url = self.broker.url(), "the broker is back");
+            counter!(metric::BROKER_RECONNECTS).increment(1);
+        }
+    }
+
+    /// Logged when it is news; what follows are attempts.
+    fn is_away(&self, reason: String) {
+        gauge!(metric::BROKER_UP).set(0.0);
+        let before = self.status.send_replace(Status::Away(reason.clone()));
+        if !matches!(before, Status::Away(_)) {
+            tracing::warn!(
+                url = self.broker.url(),
+                reason,
+                "the broker is away; trying until it is back"
+            );
+        }
+    }
+
     async fn show(&self) {
         let host = self.host_id.clone();
-        if let Err(error) = self.publish_to(&self.topics.all, &HostMessage::Alive { host }).await {
-            tracing::debug!(%error, "a heartbeat was not published");
-        }
+        let shown = self.publish_to(&self.topics.all, &HostMessage::Alive { host }).await;
+        self.canary.sent(&shown);
     }
 
     /// Returns whether the broker has taken the message.

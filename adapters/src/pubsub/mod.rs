@@ -7,6 +7,7 @@
 //!   `CHANNEL.hallporter` for all of them and `CHANNEL.hallporter.HOST` for one.
 
 mod acks;
+mod canary;
 mod host_message;
 mod hosts;
 mod listen;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use metrics::counter;
+use metrics::{counter, histogram};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,7 @@ use crate::wire::{Callback, Message, Wire};
 use crate::{ClientManager, Command, Emit, LocalSockets, ManagerError, SocketInfo, Status, Target, metric};
 
 use acks::{Ask, ForeignHosts};
+use canary::Canary;
 use host_message::{HostMessage, HostTopics};
 use hosts::Hosts;
 use pending::Pending;
@@ -42,15 +44,15 @@ pub struct ManagerOptions {
     pub channel: String,
     /// The largest message published or accepted, in bytes. Default 1 MiB.
     pub max_message: usize,
-    /// How often a host shows itself to the others, and to itself: one that has not heard itself three times
-    /// subscribes anew. Default 2 s.
+    /// How often a host shows itself to the others, and to itself (the canary): one that has not heard itself for two
+    /// intervals subscribes anew, and is not [`Status::Listening`] until it does. Default 2 s.
     pub canary_interval: Duration,
     /// How long the clients' acks to an emit of another host are waited for. Default 60 s, as python-socketio's `call`.
     pub ack_timeout: Duration,
     /// How long other hosts may take to answer a query. Default 5 s.
     pub query_timeout: Duration,
     /// How long a message waits for a broker that is away before it is refused. Default zero, since a gateway has delivered
-    /// it to its own clients already; an emitter waits 5 s.
+    /// it to its own clients already; an emitter waits 5 s. [`Duration::MAX`] is for as long as it takes.
     pub publish_wait: Duration,
 }
 
@@ -69,6 +71,17 @@ impl Default for ManagerOptions {
 
 /// Emits with ack and queries that may be waited for at once.
 const MAX_PENDING: usize = 65_536;
+
+/// Bytes of messages that may wait for the broker at once; one more is refused.
+const PUBLISH_QUEUE: usize = 64 << 20;
+
+/// As long as a clock can be trusted to count.
+const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+/// What a message takes while it waits: even empty ones fill the memory some time.
+const fn cost(size: usize) -> usize {
+    size.saturating_add(256)
+}
 
 /// What the ids of Hallporter's hosts begin with, so that they know each other before they have met.
 const HOST_ID_PREFIX: &str = "hallporter-";
@@ -94,6 +107,9 @@ struct Shared<B, W> {
     local: OnceLock<Arc<dyn LocalSockets>>,
     status: watch::Sender<Status>,
     hosts: Hosts,
+    canary: Canary,
+    /// Bytes that may still wait for the broker.
+    publish_queue: Semaphore,
     asks: Pending<Ask>,
     queries: Pending<Query>,
     /// Limits the emits of other hosts whose acks are being waited for.
@@ -110,6 +126,8 @@ impl<B: Broker, W: Wire> PubSubManager<B, W> {
         Self {
             shared: Arc::new(Shared {
                 hosts: Hosts::new(host_id.clone(), options.canary_interval),
+                canary: Canary::new(options.canary_interval),
+                publish_queue: Semaphore::new(PUBLISH_QUEUE.max(cost(options.max_message))),
                 host_id,
                 broker,
                 wire,
@@ -317,10 +335,16 @@ impl<B: Broker, W: Wire> Shared<B, W> {
                 size,
                 limit,
             }),
-            _ => self
-                .reach_and_publish(topic, body)
-                .await
-                .map_err(|error| self.manager_error(error)),
+            size => match self
+                .publish_queue
+                .try_acquire_many(u32::try_from(cost(size)).unwrap_or(u32::MAX))
+            {
+                Ok(_room) => self.reach_and_publish(topic, body).await,
+                Err(_) => Err(ManagerError::QueueFull {
+                    url: self.broker.url().to_owned(),
+                    limit: PUBLISH_QUEUE,
+                }),
+            },
         };
         match &published {
             Ok(()) => counter!(metric::BROKER_PUBLISHED, "method" => method).increment(1),
@@ -330,8 +354,18 @@ impl<B: Broker, W: Wire> Shared<B, W> {
     }
 
     /// Waits for the broker, then publishes once: after a failure in the middle nobody knows whether the broker has it.
-    async fn reach_and_publish(&self, topic: &str, body: Bytes) -> Result<(), BrokerError> {
-        let deadline = Instant::now() + self.options.publish_wait;
+    async fn reach_and_publish(&self, topic: &str, body: Bytes) -> Result<(), ManagerError> {
+        let asked = Instant::now();
+        let published = match self.reach(asked + self.options.publish_wait.min(FOREVER)).await {
+            Ok(()) => self.broker.publish(topic, body).await,
+            Err(refused) => Err(refused),
+        };
+        histogram!(metric::BROKER_PUBLISH_SECONDS).record(asked.elapsed());
+        published.map_err(|error| self.manager_error(error))
+    }
+
+    /// Tries until the broker is there, says no, or the time is over; only a no is an error.
+    async fn reach(&self, deadline: Instant) -> Result<(), BrokerError> {
         let mut waits = listen::backoff();
         while Instant::now() < deadline {
             match tokio::time::timeout_at(deadline, self.broker.connect()).await {
@@ -343,7 +377,7 @@ impl<B: Broker, W: Wire> Shared<B, W> {
                 Ok(Ok(())) | Err(_) => break,
             }
         }
-        self.broker.publish(topic, body).await
+        Ok(())
     }
 
     fn manager_error(&self, error: BrokerError) -> ManagerError {
@@ -359,6 +393,7 @@ impl<B: Broker, W: Wire> Shared<B, W> {
 const fn failure(error: &ManagerError) -> &'static str {
     match error {
         ManagerError::TooLarge { .. } => "too_large",
+        ManagerError::QueueFull { .. } => "queue_full",
         ManagerError::TimedOut { .. } => "timed_out",
         ManagerError::Refused { .. } => "refused",
         _ => "unavailable",
