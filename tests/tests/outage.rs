@@ -91,6 +91,7 @@ async fn gateways_notice_a_broker_that_went_silent() -> Result<()> {
     for gateway in &pair.gateways {
         gateway.log().line("broker is away").await?;
         gateway.answers("/readyz", 503).await?;
+        assert!(gateway.metric("hallporter_broker_canary_age_seconds", "").await? >= 0.2);
     }
     pair.redis.thaw()?;
     for gateway in &pair.gateways {
