@@ -17,11 +17,11 @@ use crate::log_limit::LogLimit;
 use crate::wire::{Callback, Message, Wire};
 use crate::{Ack, Command, Emit, LocalSockets, SocketInfo, Status, metric};
 
-/// The waits between attempts to reach a broker: twice as long each time, with jitter, for ever.
+/// The waits between attempts to reach a broker: twice as long each time, for ever, and never longer than 5 s: jitter may double them.
 pub(super) fn backoff() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(5))
+        .with_max_delay(Duration::from_millis(2500))
         .with_jitter()
         .without_max_times()
         .build()
