@@ -8,13 +8,18 @@ use anyhow::{Context, Result, anyhow};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::{Log, PATIENCE};
+use super::{Log, PATIENCE};
 
 /// A running child. It is killed when this value goes, however the test ends, and when the test process is killed.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
     log: Log,
+}
+
+/// Whether a program is on the path.
+pub fn is_installed(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).exists()))
 }
 
 /// A command for `program` that dies with the thread that starts it.
@@ -65,7 +70,7 @@ impl Process {
     }
 
     /// Its standard input, once, where the command pipes it.
-    pub(crate) fn stdin(&mut self) -> Result<ChildStdin> {
+    pub fn stdin(&mut self) -> Result<ChildStdin> {
         self.child
             .stdin
             .take()
