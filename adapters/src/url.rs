@@ -94,7 +94,10 @@ impl BrokerUrl {
         if !SCHEMES.iter().any(|(name, _)| *name == url.scheme()) {
             return Err(UrlError::Scheme(url.scheme().into()));
         }
-        let others = others.iter().map(|other| Url::parse(other)).collect::<Result<Vec<_>, _>>();
+        let others = others
+            .iter()
+            .map(|other| Url::parse(other))
+            .collect::<Result<Vec<_>, _>>();
         let mut url = Self {
             masked: String::new(),
             url,
@@ -102,7 +105,12 @@ impl BrokerUrl {
         };
         url.masked = url.mask();
         let local = url.scheme() == Scheme::Memory || url.is_socket();
-        if !local && [&url.url].into_iter().chain(&url.others).any(|url| bare_host(url).is_empty()) {
+        if !local
+            && [&url.url]
+                .into_iter()
+                .chain(&url.others)
+                .any(|url| bare_host(url).is_empty())
+        {
             return Err(UrlError::NoHost(url.masked));
         }
         Ok(url)
@@ -142,15 +150,25 @@ impl BrokerUrl {
             let _ = masked.set_username("***");
         }
         if self.url.query_pairs().any(|(name, _)| SECRETS.contains(&&*name)) {
-            let pairs = self.url.query_pairs().map(|(name, value)| match SECRETS.contains(&&*name) {
-                true => (name, "***".into()),
-                false => (name, value),
-            });
+            let pairs = self
+                .url
+                .query_pairs()
+                .map(|(name, value)| match SECRETS.contains(&&*name) {
+                    true => (name, "***".into()),
+                    false => (name, value),
+                });
             masked.query_pairs_mut().clear().extend_pairs(pairs);
         }
-        let others = self.others.iter().map(|other| &other[Position::BeforeHost..Position::AfterPort]);
+        let others = self
+            .others
+            .iter()
+            .map(|other| &other[Position::BeforeHost..Position::AfterPort]);
         let others = others.map(|other| format!(",{other}")).collect::<String>();
-        format!("{}{others}{}", &masked[..Position::AfterPort], &masked[Position::AfterPort..])
+        format!(
+            "{}{others}{}",
+            &masked[..Position::AfterPort],
+            &masked[Position::AfterPort..]
+        )
     }
 
     /// Whether it names a Unix socket, which has no host.
@@ -176,7 +194,11 @@ impl BrokerUrl {
             let place = known.iter().position(|(known, _)| *known == name);
             let Some(place) = place.and_then(|place| values.get_mut(place)) else {
                 let known = known.map(|(name, meaning)| format!("{name} ({meaning})"));
-                let known = if N == 0 { "there are none".into() } else { format!("known are {}", known.join(", ")) };
+                let known = if N == 0 {
+                    "there are none".into()
+                } else {
+                    format!("known are {}", known.join(", "))
+                };
                 return Err(BrokerError::Refused(format!("unknown parameter {name:?}; {known}")));
             };
             *place = Some(value.into_owned());
@@ -198,7 +220,11 @@ impl BrokerUrl {
     /// Scheme, host and port alone.
     #[cfg(feature = "nats")]
     pub(crate) fn address(&self) -> String {
-        format!("{}://{}", self.url.scheme(), &self.url[Position::BeforeHost..Position::AfterPort])
+        format!(
+            "{}://{}",
+            self.url.scheme(),
+            &self.url[Position::BeforeHost..Position::AfterPort]
+        )
     }
 
     #[cfg(feature = "amqp")]
@@ -275,7 +301,10 @@ fn decode(text: &str) -> String {
 /// Sentinels are several: a URL with the first of the hosts, and one for each of the others.
 fn hosts(text: &str) -> (String, Vec<String>) {
     let whole = || (text.to_owned(), Vec::new());
-    let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| scheme.ends_with("+sentinel")) else {
+    let Some((scheme, rest)) = text
+        .split_once("://")
+        .filter(|(scheme, _)| scheme.ends_with("+sentinel"))
+    else {
         return whole();
     };
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
@@ -321,7 +350,10 @@ mod tests {
         assert_eq!(url.to_string(), "nats://***@h:4222?nkey=/seed");
         for (text, shown) in [
             ("unix:///s.sock?user=me&pass=s3cret", "unix:///s.sock?user=me&pass=***"),
-            ("redis+sentinel://me:s3cret@a:1,b:2/0/m", "redis+sentinel://me:***@a:1,b:2/0/m"),
+            (
+                "redis+sentinel://me:s3cret@a:1,b:2/0/m",
+                "redis+sentinel://me:***@a:1,b:2/0/m",
+            ),
             ("valkey+sentinel://a:1,b,[::1]:3", "valkey+sentinel://a:1,b,[::1]:3"),
         ] {
             assert_eq!(BrokerUrl::parse(text).unwrap().to_string(), shown);

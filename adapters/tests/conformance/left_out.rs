@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::servers::{RabbitServer, is_installed};
+use crate::servers::{RabbitServer, is_installed, valkey};
 
 /// When this is set to `all`, a broker that is left out is a failure.
 const BROKERS: &str = "HALLPORTER_TEST_BROKERS";
@@ -14,6 +14,7 @@ const BROKERS: &str = "HALLPORTER_TEST_BROKERS";
 pub(crate) fn can_test(server: &str) -> bool {
     let installed = match server {
         "rabbitmq-server" => RabbitServer::is_installed(),
+        "valkey-server" => valkey().exists(),
         program => is_installed(program),
     };
     assert!(
@@ -28,6 +29,7 @@ pub(crate) fn can_test(server: &str) -> bool {
 fn brokers_that_are_left_out_are_named() {
     let brokers = [
         ("Redis", "redis", cfg!(feature = "redis"), "redis-server"),
+        ("Valkey", "redis", cfg!(feature = "redis"), "valkey-server"),
         ("RabbitMQ", "amqp", cfg!(feature = "amqp"), "rabbitmq-server"),
         ("NATS", "nats", cfg!(feature = "nats"), "nats-server"),
     ];

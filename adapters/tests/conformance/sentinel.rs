@@ -53,7 +53,10 @@ impl Servers {
     async fn promote(&self) {
         let promoted = async {
             // Not before the Sentinel has seen the replica.
-            while command(&self.sentinel, "", &["SENTINEL", "FAILOVER", "main"]).await.is_err() {
+            while command(&self.sentinel, "", &["SENTINEL", "FAILOVER", "main"])
+                .await
+                .is_err()
+            {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
@@ -113,7 +116,8 @@ async fn the_master_is_followed() {
     // It comes back, as a replica, and is made the master again while the other lives.
     servers.one.restart().await.unwrap();
     let log = servers.one.log().unwrap();
-    log.line("Finished with success").await.unwrap();
+    let replicates = async { while log.line("Finished with success").await.is_err() {} };
+    timeout(PATIENCE, replicates).await.expect("it becomes a replica");
     servers.promote().await;
     until_listeners(&servers.direct(&servers.one), 1).await;
     until_listeners(&servers.direct(&servers.two), 0).await;
@@ -130,7 +134,10 @@ async fn what_is_no_master_is_not_used() {
         panic!("{unknown:?}");
     };
     assert!(reason.contains("\"unknown\""), "{reason}");
-    let error = broker(&servers.url("main").replace("s3cret", "wr0ng")).unwrap().connect().await;
+    let error = broker(&servers.url("main").replace("s3cret", "wr0ng"))
+        .unwrap()
+        .connect()
+        .await;
     let error = error.unwrap_err();
     assert!(matches!(error, BrokerError::Refused(_)), "{error:?}");
     assert!(!error.to_string().contains("wr0ng"), "{error}");

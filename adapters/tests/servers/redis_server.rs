@@ -1,6 +1,6 @@
 //! A Redis of the test's own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rustix::process::Signal;
@@ -8,10 +8,11 @@ use tempfile::TempDir;
 
 use super::{Log, Process, Restartable, free_ports};
 
-/// A running `redis-server` on a free port with a folder of its own.
+/// A running `redis-server`, or `valkey-server`, on a free port with a folder of its own.
 #[derive(Debug)]
 pub struct RedisServer {
     process: Restartable,
+    program: PathBuf,
     port: u16,
     folder: TempDir,
     sentinel: bool,
@@ -31,8 +32,16 @@ impl RedisServer {
     /// # Errors
     /// It is not installed, does not start or does not understand the lines.
     pub async fn configured(lines: &str) -> Result<Self> {
+        Self::of("redis-server".as_ref(), lines).await
+    }
+
+    /// Starts this program, with these lines on top of its configuration.
+    ///
+    /// # Errors
+    /// It is not there, does not start or does not understand the lines.
+    pub async fn of(program: &Path, lines: &str) -> Result<Self> {
         let keeps_nothing = "save \"\"\nappendonly no\n";
-        Self::launch(&format!("{keeps_nothing}{lines}"), false).await
+        Self::launch(program, &format!("{keeps_nothing}{lines}"), false).await
     }
 
     /// Starts a Sentinel with these lines as its configuration.
@@ -40,16 +49,17 @@ impl RedisServer {
     /// # Errors
     /// It is not installed, does not start or does not understand the lines.
     pub async fn sentinel(lines: &str) -> Result<Self> {
-        Self::launch(lines, true).await
+        Self::launch("redis-server".as_ref(), lines, true).await
     }
 
-    async fn launch(lines: &str, sentinel: bool) -> Result<Self> {
+    async fn launch(program: &Path, lines: &str, sentinel: bool) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let [port] = free_ports();
         let place = format!("bind 127.0.0.1\nport {port}\ndir {}\n", folder.path().display());
         std::fs::write(folder.path().join("redis.conf"), format!("{place}{lines}\n"))?;
         let server = Self {
             process: Restartable::default(),
+            program: program.into(),
             port,
             folder,
             sentinel,
@@ -83,7 +93,8 @@ impl RedisServer {
     /// # Errors
     /// It does not start.
     pub async fn restart(&self) -> Result<()> {
-        self.process.put(launch(self.folder.path(), self.sentinel).await?);
+        self.process
+            .put(launch(&self.program, self.folder.path(), self.sentinel).await?);
         Ok(())
     }
 
@@ -112,7 +123,7 @@ impl RedisServer {
     }
 }
 
-async fn launch(folder: &Path, sentinel: bool) -> Result<Process> {
+async fn launch(program: &Path, folder: &Path, sentinel: bool) -> Result<Process> {
     let file = folder.join("redis.conf");
     let mut args = vec![file.as_os_str()];
     let mut ready = "Ready to accept connections";
@@ -120,10 +131,10 @@ async fn launch(folder: &Path, sentinel: bool) -> Result<Process> {
         args.push("--sentinel".as_ref());
         ready = "Sentinel ID is";
     }
-    let mut process = Process::start("redis", Path::new("redis-server"), |_| {}, args)?;
+    let mut process = Process::start("redis", program, |_| {}, args)?;
     let stdout = process.stdout()?;
     process.log().follow(stdout);
     let started = process.log().line(ready).await;
-    started.context("redis-server does not start; `make setup` installs it")?;
+    started.with_context(|| format!("{} does not start", program.display()))?;
     Ok(process)
 }

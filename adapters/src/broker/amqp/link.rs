@@ -64,9 +64,13 @@ impl Server {
         let unavailable = |error: io::Error| BrokerError::Unavailable(error.to_string());
         let runtime = default_runtime().map_err(|error| broker_error(&error))?;
         let (host, port) = (self.uri.authority.host.clone(), self.uri.authority.port);
-        let addresses = tokio::net::lookup_host((host.as_str(), port)).await.map_err(unavailable)?;
+        let addresses = tokio::net::lookup_host((host.as_str(), port))
+            .await
+            .map_err(unavailable)?;
         let addresses = addresses.collect::<Vec<_>>();
-        let mut stream = AsyncTcpStream::connect(&runtime, addresses).await.map_err(unavailable)?;
+        let mut stream = AsyncTcpStream::connect(&runtime, addresses)
+            .await
+            .map_err(unavailable)?;
         let socket = match &stream {
             AsyncTcpStream::Plain(plain) => plain.get_ref().as_fd().try_clone_to_owned().map_err(unavailable)?,
             _ => return Err(BrokerError::Unavailable("no TCP connection was made".into())),

@@ -37,7 +37,12 @@ impl Publisher {
     }
 
     /// Returns when RabbitMQ has the message.
-    pub(super) async fn publish(&self, exchange: ShortString, key: ShortString, body: Bytes) -> Result<(), BrokerError> {
+    pub(super) async fn publish(
+        &self,
+        exchange: ShortString,
+        key: ShortString,
+        body: Bytes,
+    ) -> Result<(), BrokerError> {
         let published = tokio::time::timeout(TIMEOUT, self.publish_once(exchange, key, &body)).await;
         match published {
             Ok(Ok(Confirmation::Ack(_) | Confirmation::NotRequested)) => Ok(()),
@@ -73,7 +78,9 @@ impl Publisher {
 
 impl Whole for Arc<Publisher> {
     fn is_whole(&self) -> bool {
-        let Link { connection, channel, .. } = &self.link;
+        let Link {
+            connection, channel, ..
+        } = &self.link;
         !self.broken.load(Ordering::Relaxed) && connection.status().connected() && channel.status().connected()
     }
 }

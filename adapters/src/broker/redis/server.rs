@@ -88,7 +88,9 @@ impl Server {
 
     fn sentinels(url: &BrokerUrl, channel: &str) -> Result<Place, BrokerError> {
         let [] = url.parameters([])?;
-        let sentinels = url.hosts(SENTINEL_PORT).map(|(host, port)| ConnectionAddr::Tcp(host, port));
+        let sentinels = url
+            .hosts(SENTINEL_PORT)
+            .map(|(host, port)| ConnectionAddr::Tcp(host, port));
         // In front of the service stands the database.
         let service = url.path().nth(1).filter(|name| !name.is_empty());
         let service = service.unwrap_or_else(|| channel.to_owned());
