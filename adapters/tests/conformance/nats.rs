@@ -295,7 +295,19 @@ async fn a_lame_duck_is_left_for_another_server_of_its_cluster() {
         return;
     };
     // A connection made before the servers have met would know of one only.
-    first.log().unwrap().line("Route connection created").await.unwrap();
+    let met = async {
+        while async_nats::connect(first.url())
+            .await
+            .unwrap()
+            .server_info()
+            .connect_urls
+            .len()
+            < 2
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, met).await.expect("the servers meet");
     let host = first.manager(ManagerOptions::default());
     host.start(Arc::new(RecordingSockets::default()));
     host.connect().await.unwrap();

@@ -35,6 +35,7 @@ impl Log {
         });
     }
 
+    /// Adds a line that did not come by a stream.
     #[expect(clippy::print_stderr, reason = "the test runner shows it when the test fails")]
     pub fn push(&self, line: String) {
         eprintln!("[{}] {line}", self.process);

@@ -70,7 +70,10 @@ impl Process {
         self.child.stdout.take().context("standard output is taken once")
     }
 
-    /// Its standard input, once, where the command pipes it.
+    /// Its standard input, once.
+    ///
+    /// # Errors
+    /// The command does not pipe it, or it was taken before.
     pub fn stdin(&mut self) -> Result<ChildStdin> {
         self.child
             .stdin
