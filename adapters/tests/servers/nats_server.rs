@@ -81,7 +81,7 @@ impl NatsServer {
     /// # Errors
     /// It is gone.
     pub fn freeze(&self) -> Result<()> {
-        self.process.signal(Signal::STOP)
+        self.process.freeze()
     }
 
     /// Lets it go on after `freeze`.

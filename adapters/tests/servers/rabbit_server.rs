@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::free_ports;
+use super::process::freeze;
 
 /// Where Debian keeps the scripts that run as anybody; those on the path insist on the package's own user.
 const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
@@ -133,7 +134,7 @@ impl RabbitServer {
     /// # Panics
     /// When it is gone.
     pub fn freeze(&self) {
-        self.signal(Signal::STOP);
+        freeze(self.server()).expect("it runs");
     }
 
     /// Lets it go on after `freeze`.
@@ -141,13 +142,12 @@ impl RabbitServer {
     /// # Panics
     /// When it is gone.
     pub fn thaw(&self) {
-        self.signal(Signal::CONT);
+        kill_process(self.server(), Signal::CONT).expect("it runs");
     }
 
-    fn signal(&self, signal: Signal) {
+    fn server(&self) -> Pid {
         let process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
-        let server = process.as_ref().expect("it runs").server;
-        kill_process(server, signal).expect("it runs");
+        process.as_ref().expect("it runs").server
     }
 
     /// Starts it again on the same ports after `kill`, with nothing left of before but what is durable.

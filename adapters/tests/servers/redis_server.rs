@@ -103,7 +103,7 @@ impl RedisServer {
     /// # Errors
     /// It is gone.
     pub fn freeze(&self) -> Result<()> {
-        self.process.signal(Signal::STOP)
+        self.process.freeze()
     }
 
     /// Lets it go on after `freeze`.

@@ -37,6 +37,14 @@ impl Restartable {
         self.process().as_ref().context("it is killed")?.signal(signal)
     }
 
+    /// Makes it stop answering while its connections stay open, until it gets SIGCONT.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn freeze(&self) -> Result<()> {
+        self.process().as_ref().context("it is killed")?.freeze()
+    }
+
     /// What it has printed since it was last started.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! A connection that knows when the server has what was sent.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::{Client, Event, Subject, Subscriber};
@@ -17,8 +19,11 @@ use crate::metric;
 /// Publishers that one echo tells that the server has their messages.
 const MAX_WAITERS: usize = 1024;
 
-/// A refused subscription is told beside the echo, not in order with it; so long it may come after.
-const LATE_REFUSAL: Duration = Duration::from_millis(5);
+/// A refusal is told beside the echo, not in order with it; so long it may come after.
+const LATE_REFUSAL: Duration = Duration::from_millis(20);
+
+/// Subjects that are remembered because nothing came after the echo of the first message.
+const MAX_ALLOWED: usize = 1024;
 
 /// A connection, with its inbox.
 #[derive(Clone, Debug)]
@@ -26,6 +31,8 @@ pub(super) struct Connection {
     client: Client,
     inbox: Subject,
     waiters: mpsc::Sender<Waiter>,
+    /// Where this connection may publish; a server that takes rights away ends it.
+    allowed: Arc<Mutex<HashSet<String>>>,
     line: Line,
 }
 
@@ -51,6 +58,7 @@ impl Connection {
             client,
             inbox,
             waiters,
+            allowed: Arc::default(),
             line,
         };
         let (client, inbox, line) = (&connection.client, &connection.inbox, &connection.line);
@@ -84,10 +92,26 @@ impl Connection {
         let mut complaint = self.line.complaint.subscribe();
         self.client.publish(subject.clone(), body).await.map_err(|_| ended())?;
         self.echo().await?;
-        match complaint.has_changed() {
-            Ok(true) => complained(&complaint.borrow_and_update(), "Publish", &subject),
-            _ => Ok(()),
+        if self.allowed().contains(subject.as_str()) {
+            return Ok(());
         }
+        let refused = async {
+            while complaint.changed().await.is_ok() {
+                complained(&complaint.borrow_and_update(), "Publish", &subject)?;
+            }
+            Ok(())
+        };
+        timeout(LATE_REFUSAL, refused).await.unwrap_or(Ok(()))?;
+        let mut allowed = self.allowed();
+        if allowed.len() >= MAX_ALLOWED {
+            allowed.clear();
+        }
+        allowed.insert(subject.to_string());
+        Ok(())
+    }
+
+    fn allowed(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns when the server has all that this connection has sent so far.
