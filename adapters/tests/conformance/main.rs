@@ -4,6 +4,8 @@
 
 #[cfg(feature = "amqp")]
 mod amqp;
+#[cfg(feature = "amqp")]
+mod amqp_connections;
 #[cfg(any(feature = "redis", feature = "amqp", feature = "nats"))]
 mod certificates;
 mod left_out;
