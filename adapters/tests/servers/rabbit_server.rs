@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// RabbitMQ and, since it needs one, an epmd of its own. Both end when the pipe to the shell does: with its value, and
 /// with the test process, whatever way that ends. Prints the id of RabbitMQ's process.
-const LAUNCH: &str =
-    r#"epmd -address 127.0.0.1 -port "$ERL_EPMD_PORT" >&2 & "$0" >&2 & echo "$!"; read -r _; kill -KILL 0"#;
+/// A frozen server whose test has gone makes the kernel send SIGHUP, which must not end the shell first.
+const LAUNCH: &str = r#"trap '' HUP; epmd -address 127.0.0.1 -port "$ERL_EPMD_PORT" >&2 & "$0" >&2 & echo "$!"; read -r _; kill -KILL 0"#;
 
 /// What begins every AMQP connection.
 const GREETING: &[u8] = b"AMQP\x00\x00\x09\x01";
