@@ -7,6 +7,8 @@ SHELL := /bin/bash
 CLIENTS := tests/clients
 PYTHON := .cache/python
 PYTHON_READY := $(PYTHON)/.ready
+VALKEY := .cache/valkey
+VALKEY_READY := $(VALKEY)/.ready
 NODE_READY := $(CLIENTS)/node_modules/.ready
 
 # The features of the library crates; each has to build with no other.
@@ -17,12 +19,12 @@ EMITTER_FEATURES := redis amqp nats http
 STOP_RABBITMQ := if [ -d /run/systemd/system ]; then systemctl disable --now rabbitmq-server; \
 	else service rabbitmq-server stop || true; fi
 
-.PHONY: test setup setup-system setup-node setup-python fmt lint unit build e2e doc features
+.PHONY: test setup setup-system setup-valkey setup-node setup-python fmt lint unit build e2e doc features
 
 test: setup fmt lint unit e2e doc features
 
 ## Installs what a fresh Debian machine lacks beside cargo, node and python3; does nothing when all is there.
-setup: setup-system setup-node setup-python
+setup: setup-system setup-valkey setup-node setup-python
 
 setup-system:
 	@packages=(); \
@@ -37,6 +39,22 @@ setup-system:
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$${packages[@]}"; \
 	  case " $${packages[*]} " in *" rabbitmq-server "*) $(STOP_RABBITMQ) ;; esac; \
 	fi
+
+setup-valkey: $(VALKEY_READY)
+
+# Debian 12 has it among the backports only. Unpacked instead of installed, it starts no service and changes no sources.
+$(VALKEY_READY): | setup-system
+	rm -rf $(VALKEY)
+	mkdir -p $(VALKEY)/lists/partial
+	. /etc/os-release; for suite in "$$VERSION_CODENAME" "$$VERSION_CODENAME-backports"; do \
+	  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $$suite main"; \
+	done > $(VALKEY)/sources.list
+	cd $(VALKEY) && apt="apt-get -o Dir::Etc::sourcelist=$$PWD/sources.list -o Dir::Etc::sourceparts=- \
+	  -o Dir::State::lists=$$PWD/lists -o APT::Sandbox::User=root"; \
+	$$apt update && $$apt download valkey-server valkey-tools && \
+	for package in *.deb; do dpkg-deb --extract "$$package" .; done
+	rm -rf $(VALKEY)/lists $(VALKEY)/*.deb
+	touch $@
 
 setup-node: $(NODE_READY)
 
@@ -58,9 +76,9 @@ fmt:
 lint:
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 
-## Unit tests, golden samples and the conformance suite.
-unit: setup-system
-	cargo test --workspace --exclude e2e --all-features
+## Unit tests, golden samples and the conformance suite, on all brokers.
+unit: setup-system setup-valkey
+	HALLPORTER_TEST_BROKERS=all cargo test --workspace --exclude e2e --all-features
 
 build:
 	cargo build -p hallporter --bin hallporter --example reference

@@ -17,6 +17,7 @@ pub type RedisManager = PubSubManager<crate::broker::RedisBroker, PythonWire>;
 /// A manager over NATS, in python-socketio's format.
 #[cfg(feature = "nats")]
 pub type NatsManager = PubSubManager<crate::broker::NatsBroker, PythonWire>;
+
 /// A manager over RabbitMQ, in python-socketio's format.
 #[cfg(feature = "amqp")]
 pub type AmqpManager = PubSubManager<crate::broker::AmqpBroker, PythonWire>;
@@ -38,8 +39,8 @@ pub fn manager(url: &BrokerUrl, options: ManagerOptions) -> Result<Arc<dyn Clien
         }
         #[cfg(feature = "redis")]
         Scheme::Redis => {
-            let broker = crate::broker::RedisBroker::new(url.clone());
-            let broker = broker.map_err(|error| UrlError::Invalid(error.to_string()))?;
+            let broker = crate::broker::RedisBroker::new(url.clone(), &options.channel);
+            let broker = broker.map_err(|error| UrlError::Unusable(url.to_string(), error.to_string()))?;
             Ok(Arc::new(RedisManager::new(broker, wire, options)))
         }
         #[cfg(feature = "nats")]

@@ -2,20 +2,35 @@
 
 use std::fmt;
 
-use url::Url;
+#[cfg(any(feature = "redis", feature = "nats", feature = "http"))]
+use percent_encoding::percent_decode_str;
+use url::{Position, Url};
+
+#[cfg(any(feature = "redis", feature = "nats", feature = "amqp"))]
+use crate::broker::BrokerError;
 
 /// The URL of a broker. `Display` and `Debug` mask the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BrokerUrl {
+    /// With the first host alone, where several are named.
     url: Url,
+    /// The other hosts, each in a URL of its own.
+    others: Vec<Url>,
     masked: String,
 }
 
 /// The schemes that name a broker, and what they mean.
-const SCHEMES: [(&str, Scheme); 8] = [
+const SCHEMES: [(&str, Scheme); 15] = [
     ("memory", Scheme::Memory),
     ("redis", Scheme::Redis),
+    ("rediss", Scheme::Redis),
+    ("redis+sentinel", Scheme::Redis),
+    ("redis+unix", Scheme::Redis),
     ("valkey", Scheme::Redis),
+    ("valkeys", Scheme::Redis),
+    ("valkey+sentinel", Scheme::Redis),
+    ("valkey+unix", Scheme::Redis),
+    ("unix", Scheme::Redis),
     ("nats", Scheme::Nats),
     ("tls", Scheme::Nats),
     ("amqp", Scheme::Amqp),
@@ -23,12 +38,16 @@ const SCHEMES: [(&str, Scheme); 8] = [
     ("http", Scheme::Http),
 ];
 
+/// Parameters that are as secret as a password.
+const SECRETS: [&str; 2] = ["pass", "password"];
+
 /// Which kind of broker a URL means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// `memory://`: this process alone.
     Memory,
-    /// `redis://`, `valkey://`.
+    /// `redis://`, `valkey://`; with TLS `rediss://`, `valkeys://`; a Unix socket, `unix://`, `redis+unix://`,
+    /// `valkey+unix://`; Sentinels, `redis+sentinel://`, `valkey+sentinel://`.
     Redis,
     /// `nats://`, and `tls://`: NATS with TLS.
     Nats,
@@ -69,23 +88,32 @@ impl BrokerUrl {
     /// # Errors
     /// When it is none, or names no broker that exists.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
-        let url = Url::parse(text).map_err(|error| UrlError::Invalid(error.to_string()))?;
+        let invalid = |error: url::ParseError| UrlError::Invalid(error.to_string());
+        let (first, others) = hosts(text);
+        let url = Url::parse(&first).map_err(invalid)?;
         if !SCHEMES.iter().any(|(name, _)| *name == url.scheme()) {
             return Err(UrlError::Scheme(url.scheme().into()));
         }
-        let mut masked = url.clone();
-        if masked.password().is_some() {
-            // Fails only for URLs that cannot have a password.
-            let _ = masked.set_password(Some("***"));
-        } else if matches!(url.scheme(), "nats" | "tls") && !url.username().is_empty() {
-            // A user without a password is a token.
-            let _ = masked.set_username("***");
+        let others = others
+            .iter()
+            .map(|other| Url::parse(other))
+            .collect::<Result<Vec<_>, _>>();
+        let mut url = Self {
+            masked: String::new(),
+            url,
+            others: others.map_err(invalid)?,
+        };
+        url.masked = url.mask();
+        let local = url.scheme() == Scheme::Memory || url.is_socket();
+        if !local
+            && [&url.url]
+                .into_iter()
+                .chain(&url.others)
+                .any(|url| bare_host(url).is_empty())
+        {
+            return Err(UrlError::NoHost(url.masked));
         }
-        let masked = masked.to_string();
-        if url.scheme() != "memory" && url.host_str().is_none_or(str::is_empty) {
-            return Err(UrlError::NoHost(masked));
-        }
-        Ok(Self { url, masked })
+        Ok(url)
     }
 
     /// `memory://`: no broker.
@@ -112,28 +140,91 @@ impl BrokerUrl {
         SCHEMES.map(|(name, _)| format!("{name}://")).join(", ")
     }
 
-    #[cfg(feature = "redis")]
-    pub(crate) fn as_redis(&self) -> String {
-        let rest = self.url.as_str().trim_start_matches(self.url.scheme());
-        format!("redis{rest}")
+    fn mask(&self) -> String {
+        let mut masked = self.url.clone();
+        if masked.password().is_some() {
+            // Fails only for URLs that cannot have a password.
+            let _ = masked.set_password(Some("***"));
+        } else if self.scheme() == Scheme::Nats && !masked.username().is_empty() {
+            // A user without a password is a token.
+            let _ = masked.set_username("***");
+        }
+        if self.url.query_pairs().any(|(name, _)| SECRETS.contains(&&*name)) {
+            let pairs = self
+                .url
+                .query_pairs()
+                .map(|(name, value)| match SECRETS.contains(&&*name) {
+                    true => (name, "***".into()),
+                    false => (name, value),
+                });
+            masked.query_pairs_mut().clear().extend_pairs(pairs);
+        }
+        let others = self
+            .others
+            .iter()
+            .map(|other| &other[Position::BeforeHost..Position::AfterPort]);
+        let others = others.map(|other| format!(",{other}")).collect::<String>();
+        format!(
+            "{}{others}{}",
+            &masked[..Position::AfterPort],
+            &masked[Position::AfterPort..]
+        )
     }
 
-    #[cfg(feature = "nats")]
-    pub(crate) fn user(&self) -> &str {
-        self.url.username()
+    /// Whether it names a Unix socket, which has no host.
+    pub(crate) fn is_socket(&self) -> bool {
+        matches!(self.url.scheme(), "unix" | "redis+unix" | "valkey+unix")
+    }
+}
+
+/// Its parts, for those who connect.
+#[cfg(any(feature = "redis", feature = "nats", feature = "amqp", feature = "http"))]
+impl BrokerUrl {
+    /// The value of each of these parameters, which are known by name and meaning.
+    ///
+    /// # Errors
+    /// When the URL has a parameter that is none of them.
+    #[cfg(any(feature = "redis", feature = "nats", feature = "amqp"))]
+    pub(crate) fn parameters<const N: usize>(
+        &self,
+        known: [(&str, &str); N],
+    ) -> Result<[Option<String>; N], BrokerError> {
+        let mut values = [const { None }; N];
+        for (name, value) in self.url.query_pairs() {
+            let place = known.iter().position(|(known, _)| *known == name);
+            let Some(place) = place.and_then(|place| values.get_mut(place)) else {
+                let known = known.map(|(name, meaning)| format!("{name} ({meaning})"));
+                let known = if N == 0 {
+                    "there are none".into()
+                } else {
+                    format!("known are {}", known.join(", "))
+                };
+                return Err(BrokerError::Refused(format!("unknown parameter {name:?}; {known}")));
+            };
+            *place = Some(value.into_owned());
+        }
+        Ok(values)
     }
 
-    #[cfg(feature = "nats")]
-    pub(crate) fn parameters(&self) -> url::form_urlencoded::Parse<'_> {
-        self.url.query_pairs()
+    /// The user, empty where there is none.
+    #[cfg(any(feature = "nats", feature = "redis"))]
+    pub(crate) fn user(&self) -> String {
+        decode(self.url.username())
+    }
+
+    #[cfg(any(feature = "http", feature = "nats", feature = "redis"))]
+    pub(crate) fn password(&self) -> Option<String> {
+        self.url.password().map(decode)
     }
 
     /// Scheme, host and port alone.
     #[cfg(feature = "nats")]
     pub(crate) fn address(&self) -> String {
-        let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        let host = self.url.host_str().unwrap_or_default();
-        format!("{}://{host}{port}", self.url.scheme())
+        format!(
+            "{}://{}",
+            self.url.scheme(),
+            &self.url[Position::BeforeHost..Position::AfterPort]
+        )
     }
 
     #[cfg(feature = "amqp")]
@@ -141,14 +232,46 @@ impl BrokerUrl {
         self.url.as_str()
     }
 
-    #[cfg(feature = "amqp")]
-    pub(crate) fn host(&self) -> &str {
-        self.url.host_str().unwrap_or_default()
+    /// Whether the scheme means TLS. On NATS the client library sees to it.
+    #[cfg(any(feature = "redis", feature = "amqp"))]
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.url.scheme(), "rediss" | "valkeys" | "amqps")
     }
 
-    #[cfg(any(feature = "http", feature = "nats"))]
-    pub(crate) fn password(&self) -> Option<&str> {
-        self.url.password()
+    /// Whether its hosts are Sentinels.
+    #[cfg(feature = "redis")]
+    pub(crate) fn is_sentinel(&self) -> bool {
+        self.url.scheme().ends_with("+sentinel")
+    }
+
+    /// The first host, an IPv6 address without its brackets.
+    #[cfg(any(feature = "redis", feature = "amqp"))]
+    pub(crate) fn host(&self) -> &str {
+        bare_host(&self.url)
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn port_or(&self, port: u16) -> u16 {
+        self.url.port().unwrap_or(port)
+    }
+
+    /// All its hosts, with this port where one has none.
+    #[cfg(feature = "redis")]
+    pub(crate) fn hosts(&self, port: u16) -> impl Iterator<Item = (String, u16)> {
+        let urls = std::iter::once(&self.url).chain(&self.others);
+        urls.map(move |url| (bare_host(url).to_owned(), url.port().unwrap_or(port)))
+    }
+
+    /// What stands between the slashes behind the host.
+    #[cfg(feature = "redis")]
+    pub(crate) fn path(&self) -> impl Iterator<Item = String> {
+        self.url.path().split('/').skip(1).map(decode)
+    }
+
+    /// The path of a socket.
+    #[cfg(feature = "redis")]
+    pub(crate) fn file(&self) -> Option<std::path::PathBuf> {
+        self.url.to_file_path().ok().filter(|path| path.file_name().is_some())
     }
 
     /// The address of an HTTP endpoint, without credentials.
@@ -163,6 +286,34 @@ impl BrokerUrl {
         }
         url.join(path)
     }
+}
+
+/// The host of a URL, an IPv6 address without its brackets.
+fn bare_host(url: &Url) -> &str {
+    url.host_str().unwrap_or_default().trim_matches(['[', ']'])
+}
+
+#[cfg(any(feature = "redis", feature = "nats", feature = "http"))]
+fn decode(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// Sentinels are several: a URL with the first of the hosts, and one for each of the others.
+fn hosts(text: &str) -> (String, Vec<String>) {
+    let whole = || (text.to_owned(), Vec::new());
+    let Some((scheme, rest)) = text
+        .split_once("://")
+        .filter(|(scheme, _)| scheme.ends_with("+sentinel"))
+    else {
+        return whole();
+    };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let start = authority.rfind('@').map_or(0, |at| at + 1);
+    let (user, hosts) = authority.split_at(start);
+    let mut hosts = hosts.split(',');
+    let first = hosts.next().unwrap_or_default();
+    let others = hosts.map(|host| format!("{scheme}://{host}"));
+    (format!("{scheme}://{user}{first}{path}"), others.collect())
 }
 
 impl std::str::FromStr for BrokerUrl {
@@ -197,12 +348,20 @@ mod tests {
         }
         let url = BrokerUrl::parse("nats://t0ken@h:4222?nkey=/seed").unwrap();
         assert_eq!(url.to_string(), "nats://***@h:4222?nkey=/seed");
-        assert!(
-            !BrokerUrl::parse("redis://me:s3cret@[oops")
-                .unwrap_err()
-                .to_string()
-                .contains("s3cret")
-        );
+        for (text, shown) in [
+            ("unix:///s.sock?user=me&pass=s3cret", "unix:///s.sock?user=me&pass=***"),
+            (
+                "redis+sentinel://me:s3cret@a:1,b:2/0/m",
+                "redis+sentinel://me:***@a:1,b:2/0/m",
+            ),
+            ("valkey+sentinel://a:1,b,[::1]:3", "valkey+sentinel://a:1,b,[::1]:3"),
+        ] {
+            assert_eq!(BrokerUrl::parse(text).unwrap().to_string(), shown);
+        }
+        for wrong in ["redis://me:s3cret@[oops", "redis+sentinel://me:s3cret@a:1,b:x/0/m"] {
+            let problem = BrokerUrl::parse(wrong).unwrap_err().to_string();
+            assert!(!problem.contains("s3cret"), "{problem}");
+        }
     }
 
     #[test]
@@ -211,6 +370,7 @@ mod tests {
         assert!(problem("localhost").contains("not a URL"));
         assert!(problem("kafka://x").contains("known are memory://, redis://"));
         assert!(problem("redis://").contains("names no host"));
+        assert!(problem("redis+sentinel:///0/m").contains("names no host"));
         assert_eq!(BrokerUrl::parse("valkey://h").unwrap().scheme(), Scheme::Redis);
         assert_eq!(BrokerUrl::parse("amqps://h").unwrap().scheme(), Scheme::Amqp);
         assert_eq!(BrokerUrl::parse("memory://").unwrap().scheme(), Scheme::Memory);

@@ -1,6 +1,5 @@
 //! Two socketioxide servers in one cluster, and real clients.
 
-#![cfg(feature = "socketioxide")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "this is a test")]
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -10,17 +10,13 @@ mod cluster;
 mod driver;
 mod fence;
 mod gateway;
-mod log;
-mod nats_server;
 mod pair;
 mod paths;
-mod process;
 mod python_server;
-#[path = "../../adapters/tests/conformance/rabbit_server.rs"]
-#[allow(clippy::expect_used, clippy::panic, reason = "tests alone use it")]
-mod rabbit_server;
-mod redis_server;
+mod redis;
 mod scene;
+#[path = "../../adapters/tests/servers/mod.rs"]
+mod servers;
 mod settings;
 mod worker_script;
 
@@ -29,19 +25,10 @@ pub use cluster::{Cluster, gateways};
 pub use driver::Driver;
 pub use fence::{fence_name, settle, until_each};
 pub use gateway::Gateway;
-pub use log::Log;
-pub use nats_server::NatsServer;
 pub use pair::{Pair, emit};
 pub use paths::{artefacts, clients, example, hallporter, python};
-pub use process::{Ended, Process, run};
 pub use python_server::PythonServer;
-pub use rabbit_server::RabbitServer;
-pub use redis_server::RedisServer;
 pub use scene::{NODE_A, NODE_B, PYTHON_A, PYTHON_B, Scene};
+pub use servers::{Ended, Log, NatsServer, PATIENCE, Process, RabbitServer, RedisServer, free_ports, run};
 pub use settings::Settings;
 pub use worker_script::worker_reaches_everyone;
-
-use std::time::Duration;
-
-/// How long anything may take that is expected to happen.
-pub const PATIENCE: Duration = Duration::from_secs(10);

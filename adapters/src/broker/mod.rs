@@ -4,11 +4,17 @@
 mod amqp;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(any(feature = "redis", feature = "nats"))]
+mod inbox;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(any(feature = "redis", feature = "nats", feature = "amqp"))]
+mod slot;
+#[cfg(any(feature = "redis", feature = "nats", feature = "amqp"))]
+mod tls;
 
 use std::fmt::Debug;
 use std::time::Duration;

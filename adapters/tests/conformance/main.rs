@@ -4,12 +4,18 @@
 
 #[cfg(feature = "amqp")]
 mod amqp;
+#[cfg(feature = "amqp")]
+mod amqp_connections;
+#[cfg(any(feature = "redis", feature = "amqp", feature = "nats"))]
+mod certificates;
+mod left_out;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
-#[cfg(feature = "amqp")]
-#[allow(unreachable_pub, reason = "another package includes it as well")]
-mod rabbit_server;
 mod recorder;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "redis")]
+mod sentinel;
+#[path = "../servers/mod.rs"]
+mod servers;

@@ -1,10 +1,7 @@
 //! A real NATS on a free port, which the test starts, kills and starts again.
 
-use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,109 +10,45 @@ use hallporter_adapters::broker::{Broker, BrokerError, NatsBroker};
 use hallporter_adapters::conformance::{self, Cluster, Outage, RecordingSockets};
 use hallporter_adapters::url::BrokerUrl;
 use hallporter_adapters::{ClientManager, ManagerOptions, Status, manager};
-use tempfile::TempDir;
 use tokio::time::timeout;
 
+use crate::certificates::Certificates;
+use crate::left_out::can_test;
 use crate::recorder;
+use crate::servers::{NatsServer, free_ports};
 
 /// How long anything may take that is expected to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Nats {
-    port: u16,
-    folder: TempDir,
-    process: Mutex<Option<Child>>,
+/// A server, where one is installed.
+async fn start() -> Option<NatsServer> {
+    configured("").await
 }
 
-impl Nats {
-    async fn start() -> Self {
-        Self::configured("").await
+async fn configured(configuration: &str) -> Option<NatsServer> {
+    recorder::install();
+    if !can_test("nats-server") {
+        return None;
     }
-
-    /// With this on top of its configuration.
-    async fn configured(configuration: &str) -> Self {
-        recorder::install();
-        let nats = Self {
-            port: free_port(),
-            folder: tempfile::tempdir().unwrap(),
-            process: Mutex::default(),
-        };
-        std::fs::write(nats.file("nats.conf"), configuration).unwrap();
-        nats.restore().await;
-        nats
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn url(&self) -> BrokerUrl {
-        self.url_as("", "")
-    }
-
-    fn url_as(&self, user: &str, query: &str) -> BrokerUrl {
-        BrokerUrl::parse(&format!("nats://{user}127.0.0.1:{}{query}", self.port)).unwrap()
-    }
-
-    fn broker(&self) -> NatsBroker {
-        NatsBroker::new(self.url(), "socketio").unwrap()
-    }
-
-    fn spawn(&self) -> Child {
-        let spawned = Command::new("nats-server")
-            .args(["--addr", "127.0.0.1", "--port", &self.port.to_string()])
-            .arg("--config")
-            .arg(self.file("nats.conf"))
-            .arg("--log")
-            .arg(self.file("nats.log"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        match spawned {
-            Ok(process) => process,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                panic!("nats-server is not installed; `make setup` installs what the tests need")
-            }
-            Err(error) => panic!("nats-server does not start: {error}"),
-        }
-    }
-
-    fn kill(&self) {
-        if let Some(mut process) = self.process.lock().unwrap().take() {
-            process.kill().unwrap();
-            process.wait().unwrap();
-        }
-    }
-
-    /// Has it say that it will close its connections soon, and take no new ones.
-    fn lame_duck(&self) {
-        let id = self.process.lock().unwrap().as_ref().unwrap().id();
-        let signalled = Command::new("nats-server")
-            .args(["--signal", &format!("ldm={id}")])
-            .status();
-        assert!(signalled.unwrap().success());
-    }
+    Some(NatsServer::configured(configuration).await.unwrap())
 }
 
-impl Drop for Nats {
-    fn drop(&mut self) {
-        self.kill();
-    }
+fn url_as(nats: &NatsServer, user: &str, query: &str) -> BrokerUrl {
+    BrokerUrl::parse(&format!("nats://{user}127.0.0.1:{}{query}", nats.port())).unwrap()
 }
 
-fn free_port() -> u16 {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    free.local_addr().unwrap().port()
+fn broker(nats: &NatsServer) -> NatsBroker {
+    NatsBroker::new(url_as(nats, "", ""), "socketio").unwrap()
 }
 
 #[async_trait::async_trait]
-impl Cluster for Nats {
+impl Cluster for NatsServer {
     fn manager(&self, options: ManagerOptions) -> Arc<dyn ClientManager> {
-        manager(&self.url(), options).unwrap()
+        manager(&url_as(self, "", ""), options).unwrap()
     }
 
     async fn publish(&self, topic: &str, body: Bytes) {
-        self.broker().publish(topic, body).await.unwrap();
+        broker(self).publish(topic, body).await.unwrap();
     }
 
     fn outage(&self) -> Option<&dyn Outage> {
@@ -128,40 +61,30 @@ impl Cluster for Nats {
 }
 
 #[async_trait::async_trait]
-impl Outage for Nats {
+impl Outage for NatsServer {
     async fn cut(&self) {
-        self.kill();
+        self.kill().await.unwrap();
     }
 
     async fn restore(&self) {
-        *self.process.lock().unwrap() = Some(self.spawn());
-        let ready = async {
-            while tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))
-                .await
-                .is_err()
-            {
-                let ended = self.process.lock().unwrap().as_mut().unwrap().try_wait().unwrap();
-                let log = std::fs::read_to_string(self.file("nats.log"));
-                assert_eq!(ended, None, "nats-server ended: {log:?}");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        timeout(PATIENCE, ready).await.expect("nats-server accepts connections");
+        self.restart().await.unwrap();
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nats_behaves() {
     // A host has to refuse messages that are too large for it; this server does not do it first.
-    let nats = Nats::configured("max_payload: 2MB").await;
+    let Some(nats) = configured("max_payload: 2MB").await else {
+        return;
+    };
     assert!(conformance::run(&nats).await.is_empty());
 }
 
 /// Emitters may be idle for hours, and whatever stands between them and NATS may close the connection meanwhile.
 #[tokio::test]
 async fn a_message_after_the_connection_ended_is_published() {
-    let nats = Nats::start().await;
-    let broker = nats.broker();
+    let Some(nats) = start().await else { return };
+    let broker = broker(&nats);
     broker.publish("t", Bytes::from("1")).await.unwrap();
     nats.cut().await;
     assert!(broker.publish("t", Bytes::from("2")).await.is_err());
@@ -171,48 +94,30 @@ async fn a_message_after_the_connection_ended_is_published() {
 
 #[tokio::test]
 async fn published_means_that_the_server_has_it() {
-    let nats = Nats::start().await;
-    let broker = nats.broker();
-    let mut messages = broker.listen(&["t".to_owned()]).await.unwrap();
+    let Some(nats) = start().await else { return };
+    let first = broker(&nats);
+    let mut messages = first.listen(&["t".to_owned()]).await.unwrap();
     for number in 0..1000_u32 {
-        broker.publish("t", number.to_string().into()).await.unwrap();
+        first.publish("t", number.to_string().into()).await.unwrap();
     }
     // Nothing of it may have stayed here.
-    drop(broker);
+    drop(first);
     for number in 0..1000_u32 {
         let message = timeout(PATIENCE, messages.next()).await.unwrap().unwrap();
         assert_eq!(message.body, number.to_string());
     }
-    let broker = nats.broker();
+    let broker = broker(&nats);
     broker.connect().await.unwrap();
-    signal(&nats, "-STOP");
-    stopped(&nats).await;
+    nats.freeze().unwrap();
     let asked = tokio::time::Instant::now();
     let publish = || broker.publish("t", Bytes::new());
     let published = tokio::join!(publish(), publish(), publish());
-    signal(&nats, "-CONT");
+    nats.thaw().unwrap();
     for published in <[_; 3]>::from(published) {
         assert!(matches!(published, Err(BrokerError::TimedOut(_))), "{published:?}");
     }
     assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
     broker.publish("t", Bytes::new()).await.unwrap();
-}
-
-/// A signal takes its time, in which the server may still answer.
-async fn stopped(nats: &Nats) {
-    let id = nats.process.lock().unwrap().as_ref().unwrap().id();
-    let stopped = async {
-        let states = format!("/proc/{id}/status");
-        while !std::fs::read_to_string(&states).unwrap().contains("State:\tT") {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    timeout(PATIENCE, stopped).await.expect("the server stops");
-}
-
-fn signal(nats: &Nats, signal: &str) {
-    let id = nats.process.lock().unwrap().as_ref().unwrap().id().to_string();
-    assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
 }
 
 /// A server that accepts connections and says nothing.
@@ -232,8 +137,10 @@ async fn nobody_waits_longer_for_a_connection_than_the_first() {
 
 #[tokio::test]
 async fn a_message_above_max_payload_names_both_sizes() {
-    let nats = Nats::configured("max_payload: 1000").await;
-    let broker = nats.broker();
+    let Some(nats) = configured("max_payload: 1000").await else {
+        return;
+    };
+    let broker = broker(&nats);
     broker.publish("t", vec![0; 1000].into()).await.unwrap();
     let error = broker.publish("t", vec![0; 1001].into()).await.unwrap_err();
     let shown = error.to_string();
@@ -263,26 +170,30 @@ async fn is_refused(url: BrokerUrl, secret: &str) {
 
 #[tokio::test]
 async fn users_prove_who_they_are_by_password() {
-    let nats = Nats::configured("authorization { user: me, password: \"p@ss/w\" }").await;
-    connects(nats.url_as("me:p%40ss%2Fw@", "")).await;
-    is_refused(nats.url_as("me:wr0ng@", ""), "wr0ng").await;
-    is_refused(nats.url(), "p@ss").await;
+    let Some(nats) = configured("authorization { user: me, password: \"p@ss/w\" }").await else {
+        return;
+    };
+    connects(url_as(&nats, "me:p%40ss%2Fw@", "")).await;
+    is_refused(url_as(&nats, "me:wr0ng@", ""), "wr0ng").await;
+    is_refused(url_as(&nats, "", ""), "p@ss").await;
 }
 
 #[tokio::test]
 async fn users_prove_who_they_are_by_token() {
-    let nats = Nats::configured("authorization { token: \"t0ken\" }").await;
-    connects(nats.url_as("t0ken@", "")).await;
-    is_refused(nats.url_as("wr0ng@", ""), "wr0ng").await;
+    let Some(nats) = configured("authorization { token: \"t0ken\" }").await else {
+        return;
+    };
+    connects(url_as(&nats, "t0ken@", "")).await;
+    is_refused(url_as(&nats, "wr0ng@", ""), "wr0ng").await;
 }
 
 #[tokio::test]
 async fn users_prove_who_they_are_by_nkey() {
     let (known, unknown) = (nkeys::KeyPair::new_user(), nkeys::KeyPair::new_user());
     let users = format!("authorization {{ users: [{{ nkey: {} }}] }}", known.public_key());
-    let nats = Nats::configured(&users).await;
+    let Some(nats) = configured(&users).await else { return };
     let path = nats.file("seed.nk");
-    let url = nats.url_as("", &format!("?nkey={}", path.display()));
+    let url = url_as(&nats, "", &format!("?nkey={}", path.display()));
     std::fs::write(&path, format!("{}\n", known.seed().unwrap())).unwrap();
     connects(url.clone()).await;
     let seed = unknown.seed().unwrap();
@@ -313,15 +224,17 @@ fn jwt(issuer: &nkeys::KeyPair, subject: &nkeys::KeyPair, kind: &str) -> String 
 async fn users_prove_who_they_are_by_credentials() {
     let (operator, account) = (nkeys::KeyPair::new_operator(), nkeys::KeyPair::new_account());
     let (user, stranger) = (nkeys::KeyPair::new_user(), nkeys::KeyPair::new_user());
-    let nats = Nats::configured(&format!(
+    let accounts = format!(
         "operator: {}\nresolver: MEMORY\nresolver_preload: {{ {}: {} }}",
         jwt(&operator, &operator, "operator"),
         account.public_key(),
         jwt(&operator, &account, "account")
-    ))
-    .await;
+    );
+    let Some(nats) = configured(&accounts).await else {
+        return;
+    };
     let path = nats.file("user.creds");
-    let url = nats.url_as("", &format!("?creds={}", path.display()));
+    let url = url_as(&nats, "", &format!("?creds={}", path.display()));
     let write = |key: &nkeys::KeyPair| {
         let (jwt, seed) = (jwt(&account, &user, "user"), key.seed().unwrap());
         let text = format!(
@@ -342,14 +255,17 @@ async fn users_prove_who_they_are_by_credentials() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn missing_rights_are_named() {
-    let nats = Nats::configured(
+    let Some(nats) = configured(
         "authorization { users: [
             { user: a, password: a, permissions: { publish: [c, \"_INBOX.>\"], subscribe: [c, \"_INBOX.>\"] } },
             { user: b, password: b, permissions: { publish: [c], subscribe: [c] } },
         ] }",
     )
-    .await;
-    let broker = |user| NatsBroker::new(nats.url_as(user, ""), "c").unwrap();
+    .await
+    else {
+        return;
+    };
+    let broker = |user| NatsBroker::new(url_as(&nats, user, ""), "c").unwrap();
     let named = |result: Result<(), BrokerError>, subject: &str| {
         let error = result.unwrap_err();
         assert!(matches!(error, BrokerError::Refused(_)), "{error:?}");
@@ -370,39 +286,39 @@ async fn missing_rights_are_named() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lame_duck_is_left_for_another_server_of_its_cluster() {
-    let (one, two) = (free_port(), free_port());
+    let [one, two] = free_ports();
     let member = |port: u16, other: u16| {
         format!("cluster {{ name: c, listen: \"127.0.0.1:{port}\", routes: [\"nats://127.0.0.1:{other}\"] }}")
     };
     let (first, second) = (member(one, two), member(two, one));
-    let (first, second) = tokio::join!(Nats::configured(&first), Nats::configured(&second));
-    let knows_both = async {
-        loop {
-            // A connection made before the servers have met would know of one only.
-            let host = first.manager(ManagerOptions::default());
-            host.start(Arc::new(RecordingSockets::default()));
-            let mut status = host.status();
-            status.wait_for(|status| *status == Status::Listening).await.unwrap();
-            let log = std::fs::read_to_string(first.file("nats.log")).unwrap();
-            if log.contains("Route connection created") {
-                return host;
-            }
-            host.close().await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
+    let (Some(first), Some(second)) = tokio::join!(configured(&first), configured(&second)) else {
+        return;
+    };
+    // A connection made before the servers have met would know of one only.
+    let met = async {
+        while async_nats::connect(first.url())
+            .await
+            .unwrap()
+            .server_info()
+            .connect_urls
+            .len()
+            < 2
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    drop(timeout(PATIENCE, knows_both).await.unwrap());
+    timeout(PATIENCE, met).await.expect("the servers meet");
     let host = first.manager(ManagerOptions::default());
     host.start(Arc::new(RecordingSockets::default()));
     host.connect().await.unwrap();
     let mut status = host.status();
     let listening = |status: &Status| *status == Status::Listening;
     timeout(PATIENCE, status.wait_for(listening)).await.unwrap().unwrap();
-    first.lame_duck();
+    first.lame_duck().unwrap();
     let away = status.wait_for(|status| *status != Status::Listening);
     drop(timeout(PATIENCE, away).await.unwrap().unwrap());
     timeout(PATIENCE, status.wait_for(listening)).await.unwrap().unwrap();
-    first.kill();
+    first.kill().await.unwrap();
     host.connect().await.unwrap();
     // It hears what is published on the other server only.
     let published = second.manager(ManagerOptions::default());
@@ -413,4 +329,32 @@ async fn a_lame_duck_is_left_for_another_server_of_its_cluster() {
         }
     };
     timeout(PATIENCE, met).await.expect("hosts on one server meet");
+}
+
+#[tokio::test]
+async fn tls_is_checked_against_the_ca_file() {
+    let certificates = Certificates::new();
+    let [cert, key] = ["server.pem", "server.key"].map(|name| certificates.file(name));
+    let Some(nats) = configured(&format!("tls {{ cert_file: {cert:?}, key_file: {key:?} }}")).await else {
+        return;
+    };
+    let broker = |scheme: &str, query: &str| {
+        let url = format!("{scheme}://127.0.0.1:{}{query}", nats.port());
+        NatsBroker::new(BrokerUrl::parse(&url).unwrap(), "c").unwrap()
+    };
+    let (ca, stranger) = (certificates.file("ca.pem"), certificates.file("stranger.pem"));
+    for scheme in ["tls", "nats"] {
+        let broker = broker(scheme, &format!("?ca={ca}"));
+        let mut messages = broker.listen(&["c".to_owned()]).await.unwrap();
+        broker.publish("c", Bytes::from("m")).await.unwrap();
+        assert_eq!(timeout(PATIENCE, messages.next()).await.unwrap().unwrap().body, "m");
+    }
+    for (query, expected) in [
+        (format!("?ca={stranger}"), &*stranger),
+        (String::new(), "?ca=/path/to/ca.pem"),
+    ] {
+        let error = broker("tls", &query).connect().await.unwrap_err();
+        assert!(matches!(error, BrokerError::Refused(_)), "{error:?}");
+        assert!(error.to_string().contains(expected), "{error}");
+    }
 }

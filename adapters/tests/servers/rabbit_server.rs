@@ -1,15 +1,20 @@
-//! A RabbitMQ of the test's own. The tests of the running system include this file too.
+//! A RabbitMQ of the test's own.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use super::free_ports;
+use super::process::freeze;
 
 /// Where Debian keeps the scripts that run as anybody; those on the path insist on the package's own user.
 const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
@@ -18,8 +23,9 @@ const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// RabbitMQ and, since it needs one, an epmd of its own. Both end when the pipe to the shell does: with its value, and
-/// with the test process, whatever way that ends.
-const LAUNCH: &str = r#"epmd -address 127.0.0.1 -port "$ERL_EPMD_PORT" & "$0" & read -r _; kill -KILL 0"#;
+/// with the test process, whatever way that ends. Prints the id of RabbitMQ's process.
+/// A frozen server whose test has gone makes the kernel send SIGHUP, which must not end the shell first.
+const LAUNCH: &str = r#"trap '' HUP; epmd -address 127.0.0.1 -port "$ERL_EPMD_PORT" >&2 & "$0" >&2 & echo "$!"; read -r _; kill -KILL 0"#;
 
 /// What begins every AMQP connection.
 const GREETING: &[u8] = b"AMQP\x00\x00\x09\x01";
@@ -29,8 +35,16 @@ const GREETING: &[u8] = b"AMQP\x00\x00\x09\x01";
 pub struct RabbitServer {
     folder: TempDir,
     port: u16,
+    tls_port: u16,
     environment: Vec<(&'static str, String)>,
-    process: Mutex<Option<Child>>,
+    process: Mutex<Option<Running>>,
+}
+
+/// The shell that started it, and the server itself.
+#[derive(Debug)]
+struct Running {
+    shell: Child,
+    server: Pid,
 }
 
 impl RabbitServer {
@@ -39,12 +53,16 @@ impl RabbitServer {
     /// # Panics
     /// When it is not installed or does not start.
     pub async fn start() -> Self {
+        Self::configured(|_| String::new()).await
+    }
+
+    /// Starts one with what this returns, given a free port, as its configuration.
+    ///
+    /// # Panics
+    /// When it is not installed, does not start or does not understand the configuration.
+    pub async fn configured(configuration: impl FnOnce(u16) -> String) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let free = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free"));
-        let [port, distribution, epmd] = free
-            .each_ref()
-            .map(|free| free.local_addr().expect("it is bound").port());
-        drop(free);
+        let [port, distribution, epmd, tls_port] = free_ports();
         let file = |name: &str, text: &str| {
             let path = folder.path().join(name);
             std::fs::write(&path, text).expect("the folder can be written");
@@ -66,7 +84,7 @@ impl RabbitServer {
             ("RABBITMQ_MNESIA_BASE", inside("data")),
             ("RABBITMQ_LOGS", inside("log")),
             ("RABBITMQ_LOG_BASE", inside("")),
-            ("RABBITMQ_CONFIG_FILE", file("rabbitmq.conf", "")),
+            ("RABBITMQ_CONFIG_FILE", file("rabbitmq.conf", &configuration(tls_port))),
             ("RABBITMQ_CONF_ENV_FILE", inside("none")),
             ("RABBITMQ_ENABLED_PLUGINS_FILE", file("plugins", "[].")),
             // In place of the shell that starts it, not as its child.
@@ -79,6 +97,7 @@ impl RabbitServer {
         let server = Self {
             folder,
             port,
+            tls_port,
             environment,
             process: Mutex::default(),
         };
@@ -91,13 +110,44 @@ impl RabbitServer {
         format!("amqp://127.0.0.1:{}", self.port)
     }
 
+    /// The free port that its configuration was told of.
+    pub fn tls_port(&self) -> u16 {
+        self.tls_port
+    }
+
+    /// Whether there is something to start.
+    pub fn is_installed() -> bool {
+        Path::new(SCRIPTS).join("rabbitmq-server").exists()
+    }
+
     /// Kills it at once, with SIGKILL.
     pub fn kill(&self) {
         let process = self.process.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut process) = process {
-            drop(process.stdin.take());
-            process.wait().expect("it can be waited for");
+        if let Some(Running { mut shell, .. }) = process {
+            drop(shell.stdin.take());
+            shell.wait().expect("it can be waited for");
         }
+    }
+
+    /// Makes it stop answering while its connections stay open.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn freeze(&self) {
+        freeze(self.server()).expect("it runs");
+    }
+
+    /// Lets it go on after `freeze`.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn thaw(&self) {
+        kill_process(self.server(), Signal::CONT).expect("it runs");
+    }
+
+    fn server(&self) -> Pid {
+        let process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        process.as_ref().expect("it runs").server
     }
 
     /// Starts it again on the same ports after `kill`, with nothing left of before but what is durable.
@@ -130,10 +180,10 @@ impl RabbitServer {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    fn spawn(&self) -> Child {
+    fn spawn(&self) -> Running {
         let server = Path::new(SCRIPTS).join("rabbitmq-server");
         assert!(
-            server.exists(),
+            Self::is_installed(),
             "rabbitmq-server is not installed; `make setup` installs what the tests need"
         );
         let mut command = Command::new("sh");
@@ -144,12 +194,15 @@ impl RabbitServer {
         command
             .process_group(0)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        match command.spawn() {
-            Ok(process) => process,
-            Err(error) => panic!("rabbitmq-server does not start: {error}"),
-        }
+        let mut shell = command.spawn().expect("a shell can be started");
+        let mut line = String::new();
+        let stdout = shell.stdout.take().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("the shell prints");
+        let server = line.trim().parse().ok().and_then(Pid::from_raw);
+        let server = server.expect("the shell prints the id of the process");
+        Running { shell, server }
     }
 
     async fn answers(&self) -> bool {

@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::sync::watch;
 
-use crate::PATIENCE;
+use super::PATIENCE;
 
 /// The lines of a process, kept while it runs and after.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct Log {
 
 impl Log {
     /// An empty log of the process called `process`.
-    pub(crate) fn new(process: &str) -> Self {
+    pub fn new(process: &str) -> Self {
         Self {
             process: process.into(),
             lines: watch::Sender::default(),
@@ -35,8 +35,9 @@ impl Log {
         });
     }
 
+    /// Adds a line that did not come by a stream.
     #[expect(clippy::print_stderr, reason = "the test runner shows it when the test fails")]
-    pub(crate) fn push(&self, line: String) {
+    pub fn push(&self, line: String) {
         eprintln!("[{}] {line}", self.process);
         self.lines.send_modify(|lines| lines.push(line));
     }

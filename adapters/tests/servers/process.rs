@@ -4,17 +4,48 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Stdio;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::Instant;
 
-use crate::{Log, PATIENCE};
+use super::{Log, PATIENCE};
 
 /// A running child. It is killed when this value goes, however the test ends, and when the test process is killed.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
     log: Log,
+}
+
+/// Whether a program is on the path.
+pub fn is_installed(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).exists()))
+}
+
+/// Stops a process with SIGSTOP and returns when all its threads stand still: until then it may answer.
+///
+/// # Errors
+/// It is gone, or goes on.
+pub fn freeze(process: Pid) -> Result<()> {
+    kill_process(process, Signal::STOP)?;
+    let deadline = Instant::now() + PATIENCE;
+    while !is_frozen(process)? {
+        ensure!(Instant::now() < deadline, "it does not stop");
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+fn is_frozen(process: Pid) -> Result<bool> {
+    for thread in std::fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero()))? {
+        let status = std::fs::read_to_string(thread?.path().join("status"))?;
+        if !status.contains("State:\tT") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A command for `program` that dies with the thread that starts it.
@@ -64,8 +95,11 @@ impl Process {
         self.child.stdout.take().context("standard output is taken once")
     }
 
-    /// Its standard input, once, where the command pipes it.
-    pub(crate) fn stdin(&mut self) -> Result<ChildStdin> {
+    /// Its standard input, once.
+    ///
+    /// # Errors
+    /// The command does not pipe it, or it was taken before.
+    pub fn stdin(&mut self) -> Result<ChildStdin> {
         self.child
             .stdin
             .take()
@@ -77,9 +111,20 @@ impl Process {
     /// # Errors
     /// It is no longer there.
     pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill_process(self.id()?, signal)?)
+    }
+
+    /// Makes it stop answering while its connections stay open.
+    ///
+    /// # Errors
+    /// It is no longer there.
+    pub fn freeze(&self) -> Result<()> {
+        freeze(self.id()?)
+    }
+
+    fn id(&self) -> Result<Pid> {
         let id = self.child.id().context("the process has ended")?;
-        let pid = Pid::from_raw(id.try_into()?).context("no process has the id 0")?;
-        Ok(kill_process(pid, signal)?)
+        Pid::from_raw(id.try_into()?).context("no process has the id 0")
     }
 
     /// Kills it and waits until it is gone.
