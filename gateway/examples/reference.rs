@@ -64,7 +64,7 @@ async fn main() -> anyhow::Result<()> {
         ..Sources::default()
     })?;
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(format!("async_nats=off,{}", config.log)))
+        .with_env_filter(EnvFilter::new(format!("async_nats=off,lapin=off,{}", config.log)))
         .with_ansi(false)
         .with_writer(std::io::stderr)
         .init();

@@ -341,14 +341,17 @@ impl<B: Broker, W: Wire> Shared<B, W> {
 
     /// Messages come in: this host has heard itself. Logged when the broker was away.
     fn is_there(&self) {
-        if *self.status.borrow() == Status::Listening {
-            return;
-        }
+        let was_away = match &*self.status.borrow() {
+            Status::Listening => return,
+            status => matches!(status, Status::Away(_)),
+        };
+        // Metrics first: who is told of the change shall find it there.
         gauge!(metric::BROKER_UP).set(1.0);
-        if let Status::Away(_) = self.status.send_replace(Status::Listening) {
-            tracing::info!(url = self.broker.url(), "the broker is back");
+        if was_away {
             counter!(metric::BROKER_RECONNECTS).increment(1);
+            tracing::info!(url = self.broker.url(), "the broker is back");
         }
+        self.status.send_replace(Status::Listening);
     }
 
     /// Logged when it is news; what follows are attempts.

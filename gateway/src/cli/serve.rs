@@ -34,7 +34,7 @@ fn serve(flags: ConfigFlags) -> Result<(), Failure> {
 }
 
 /// What logs every attempt to connect; the manager says once that the broker is away. The user's own directives come after and win.
-const QUIET: &str = "async_nats=off";
+const QUIET: &str = "async_nats=off,lapin=off";
 
 fn log_as(config: &Config) {
     tracing_subscriber::fmt()
