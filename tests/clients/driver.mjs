@@ -13,16 +13,34 @@ function write(line) {
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
-/** Counts the numbered events of each emitter instead of reporting them; their arguments are (emitter, number). */
+/** Keeps the numbered events of each emitter instead of reporting them; their arguments are (emitter, number). */
 class Counter {
-  received = 0;
-  disorder = 0;
-  last = new Map();
+  /** Of each emitter its numbers, in the order of their arrival. */
+  numbers = new Map();
 
   see([emitter, number]) {
-    this.received += 1;
-    if (number <= (this.last.get(emitter) ?? -1)) this.disorder += 1;
-    else this.last.set(emitter, number);
+    if (!this.numbers.has(emitter)) this.numbers.set(emitter, []);
+    this.numbers.get(emitter).push(number);
+  }
+
+  summary() {
+    let received = 0;
+    let disorder = 0;
+    for (const numbers of this.numbers.values()) {
+      received += numbers.length;
+      let last = -1;
+      for (const number of numbers) {
+        if (number <= last) disorder += 1;
+        else last = number;
+      }
+    }
+    return { received, disorder };
+  }
+
+  take() {
+    const numbers = Object.fromEntries(this.numbers);
+    this.numbers.clear();
+    return numbers;
   }
 }
 
@@ -70,8 +88,10 @@ const operations = {
     return clients.get(client).socket.io.engine.transport.name;
   },
   summary({ client }) {
-    const { received, disorder } = clients.get(client).counter;
-    return { received, disorder };
+    return clients.get(client).counter.summary();
+  },
+  numbers({ clients: names }) {
+    return names.map((name) => clients.get(name).counter.take());
   },
   disconnect({ client }) {
     clients.get(client).socket.disconnect();

@@ -1,11 +1,12 @@
 //! A gateway under test: the program itself, or the reference application.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::time::{Instant, interval};
 
-use crate::{Log, PATIENCE, Process, paths};
+use crate::{Footprint, Log, PATIENCE, Process, paths};
 
 /// A running gateway on a free port.
 #[derive(Debug)]
@@ -73,6 +74,30 @@ impl Gateway {
         &mut self.process
     }
 
+    /// What it takes of the machine now.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn footprint(&self) -> Result<Footprint> {
+        Footprint::of(self.process.id()?)
+    }
+
+    /// Waits until it has no more threads and open files than these.
+    ///
+    /// # Errors
+    /// It keeps more.
+    pub async fn lets_go(&self, limit: Footprint) -> Result<()> {
+        let reached = async || {
+            let now = self.footprint()?;
+            Ok(now.threads <= limit.threads && now.files <= limit.files)
+        };
+        // A thread for blocking work ends 10 s after its last.
+        poll(2 * PATIENCE, reached, || {
+            format!("{:?} is more than {limit:?}", self.footprint())
+        })
+        .await
+    }
+
     /// Status and body of a page.
     ///
     /// # Errors
@@ -114,7 +139,10 @@ impl Gateway {
     /// It is not in time.
     pub async fn metric_reaches(&self, name: &str, labels: &str, value: f64) -> Result<()> {
         let reached = async || Ok(self.metric(name, labels).await? >= value);
-        poll(reached, || format!("{name}{{{labels}}} did not reach {value}")).await
+        poll(PATIENCE, reached, || {
+            format!("{name}{{{labels}}} did not reach {value}")
+        })
+        .await
     }
 
     /// Waits until a page answers with this status.
@@ -122,15 +150,23 @@ impl Gateway {
     /// # Errors
     /// It does not in time.
     pub async fn answers(&self, path: &str, status: u16) -> Result<()> {
+        self.answers_within(PATIENCE, path, status).await
+    }
+
+    /// Waits until a page answers with this status, but no longer than this.
+    ///
+    /// # Errors
+    /// It does not in time.
+    pub async fn answers_within(&self, patience: Duration, path: &str, status: u16) -> Result<()> {
         let reached = async || Ok(self.get(path).await?.0 == status);
-        poll(reached, || format!("{path} did not answer {status}")).await
+        poll(patience, reached, || format!("{path} did not answer {status}")).await
     }
 }
 
 /// Asks over HTTP, where nothing can be awaited, until the answer is yes.
-async fn poll(asked: impl AsyncFn() -> Result<bool>, failure: impl Fn() -> String) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut pace = interval(std::time::Duration::from_millis(25));
+async fn poll(patience: Duration, asked: impl AsyncFn() -> Result<bool>, failure: impl Fn() -> String) -> Result<()> {
+    let deadline = Instant::now() + patience;
+    let mut pace = interval(Duration::from_millis(25));
     while !asked().await? {
         if Instant::now() > deadline {
             bail!(failure());

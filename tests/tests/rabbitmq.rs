@@ -27,6 +27,33 @@ async fn kombu_and_aio_pika_managers_reach_both_gateways() -> Result<()> {
     Ok(())
 }
 
+/// Waits until there are so many queues.
+async fn queues(rabbit: &RabbitServer, expected: usize) -> Result<()> {
+    let mut queues = String::new();
+    for _ in 0..30 {
+        queues = rabbit.ctl(&["list_queues", "name"]).await;
+        if queues.lines().filter(|line| *line != "name").count() == expected {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    anyhow::bail!("not {expected} queues: {queues}")
+}
+
+#[tokio::test]
+async fn a_killed_gateway_leaves_no_queue_behind() -> Result<()> {
+    let rabbit = RabbitServer::start().await;
+    let [mut a, mut b] = gateways(&rabbit.url(), "socketio").await?;
+    for gateway in [&a, &b] {
+        gateway.answers("/readyz", 200).await?;
+    }
+    queues(&rabbit, 2).await?;
+    a.process().kill().await?;
+    queues(&rabbit, 1).await?;
+    b.process().kill().await?;
+    queues(&rabbit, 0).await
+}
+
 #[tokio::test]
 async fn a_python_server_is_a_host_of_the_cluster() -> Result<()> {
     let rabbit = RabbitServer::start().await;

@@ -122,7 +122,11 @@ impl Process {
         freeze(self.id()?)
     }
 
-    fn id(&self) -> Result<Pid> {
+    /// Its id.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn id(&self) -> Result<Pid> {
         let id = self.child.id().context("the process has ended")?;
         Pid::from_raw(id.try_into()?).context("no process has the id 0")
     }
