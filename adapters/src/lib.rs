@@ -39,6 +39,7 @@ pub use connect::RedisManager;
 pub use connect::{MemoryManager, manager};
 pub use error::ManagerError;
 pub use local::{Ack, LocalSockets, RoomIsSid};
+pub use log_limit::LogLimit;
 pub use manager::{ClientManager, SocketInfo, Status};
 pub use metric::describe as describe_metrics;
 pub use pubsub::{AckStream, ManagerOptions, PubSubManager};

@@ -9,15 +9,15 @@ use tokio::time::Instant;
 /// How long a cause is not logged again.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Lets one line per cause and [`PAUSE`] through. Causes are a fixed set of words.
+/// Lets one line per cause and ten seconds through. Causes are a fixed set of words.
 #[derive(Debug, Default)]
-pub(crate) struct LogLimit {
+pub struct LogLimit {
     last: Mutex<HashMap<&'static str, (Instant, u64)>>,
 }
 
 impl LogLimit {
     /// `Some` when the cause may be logged now, with the number of times it was not since the last time.
-    pub(crate) fn allow(&self, cause: &'static str) -> Option<u64> {
+    pub fn allow(&self, cause: &'static str) -> Option<u64> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let Some((since, unlogged)) = last.get_mut(cause) else {

@@ -57,6 +57,10 @@ pub trait ClientManager: Debug + Send + Sync + 'static {
     /// How the connection to the broker is, and every change of it.
     fn status(&self) -> watch::Receiver<Status>;
 
+    /// A room has its first member among the sockets of this host (`is_here`), or has lost its last. For one room the calls come in order.
+    /// Returns at once; a wire that routes by room needs it.
+    fn room_changed(&self, _namespace: &str, _room: &str, _is_here: bool) {}
+
     /// Stops listening and tells the other hosts.
     async fn close(&self);
 
