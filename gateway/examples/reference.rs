@@ -2,16 +2,6 @@
 //!
 //! It reads the ordinary configuration, so two of them on one broker are a cluster:
 //! `HALLPORTER_MANAGER__URL=redis://127.0.0.1:6379 cargo run --release -p hallporter --example reference`
-//!
-//! What the socket library it stands on cannot carry:
-//! - the sid of a socket is the Engine.IO session id, the same in all namespaces, and 16 characters long;
-//! - a refusal has a message and no data;
-//! - a dynamic namespace is not freed when it is empty, and one whose name is refused exists for a moment;
-//! - when a client's outgoing queue is full, packets to it are dropped and counted, and it stays connected;
-//! - a client that floods a busy handler is disconnected, where its connection should not be read any further;
-//! - binary arguments of Engine.IO 3 clients do not get through while they are polling;
-//! - reserved event names are accepted, an escaped character in an event name ends the connection, and
-//!   the numbers of placeholders are not looked at until the event is passed on.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -130,18 +120,18 @@ impl Handler for Reference {
             return Err(Refusal::new("Invalid namespace"));
         }
         match socket.handshake().auth["token"].as_str() {
-            Some("deny") => return Err(Refusal::new("not authorized")),
+            Some("deny") => return Err(Refusal::new("not authorized").data(json!({"code": "E_AUTH"}))),
             Some("slow") => sleep(Duration::from_millis(300)).await,
             _ => {}
         }
+        // One that goes before it is told has its disconnect handler run too.
+        self.stats.connects.fetch_add(1, Ordering::Relaxed);
+        let mut namespaces = self.stats.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
+        *namespaces.entry(socket.namespace().to_owned()).or_default() += 1;
         Ok(())
     }
 
     async fn connected(&self, socket: &Socket) {
-        self.stats.connects.fetch_add(1, Ordering::Relaxed);
-        let mut namespaces = self.stats.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
-        *namespaces.entry(socket.namespace().to_owned()).or_default() += 1;
-        drop(namespaces);
         if let Err(error) = socket.emit("auth", &socket.handshake().auth) {
             tracing::error!(%error, "auth was not sent");
         }
@@ -287,12 +277,12 @@ fn info(socket: &Socket) -> Value {
     let handshake = socket.handshake();
     let headers = handshake.headers.iter();
     let headers: HashMap<_, _> = headers
-        .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
+        .map(|(name, value)| (name, String::from_utf8_lossy(value)))
         .collect();
     json!({
         "sid": socket.sid(),
         "ns": socket.namespace(),
-        "query": handshake.query,
+        "query": &*handshake.query,
         "headers": headers,
         "address": handshake.address,
         "transport": match socket.transport() {

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::ListenerExt;
 use hallporter_adapters::url::UrlError;
 use hallporter_adapters::{ClientManager, manager};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::client_rooms::ClientRooms;
 use crate::config::{Config, Namespace};
+use crate::engine::Engine;
 use crate::http::{self, Visitors};
-use crate::sockets::Sockets;
+use crate::socketio::Server;
 use crate::{Handler, metric};
 
 /// How long connections may take to end when the gateway goes.
@@ -47,9 +48,6 @@ pub enum GatewayError {
     /// A namespace's name is no pattern.
     #[error("namespace: {0}")]
     Namespace(String),
-    /// The listener broke.
-    #[error("serving ended: {0}")]
-    Serve(io::Error),
 }
 
 impl Gateway {
@@ -90,7 +88,7 @@ impl Gateway {
         } = self;
         let address = config.listen;
         let listen = |reason| GatewayError::Listen { address, reason };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let listener = http::listen(address, config.limits.write_stall).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let manager = manager(&config.manager.url, config.manager.options())?;
         let of_namespace = |namespace: &Namespace| {
@@ -98,16 +96,17 @@ impl Gateway {
             let rooms = ClientRooms::new(namespace).map(|rooms| Arc::new(rooms) as Arc<dyn Handler>);
             handlers.iter().cloned().chain(demo).chain(rooms).collect()
         };
-        let (layer, sockets) = Sockets::open(&config, manager.clone(), of_namespace)
+        let (engine, handlers) = Server::open(&config, manager.clone(), of_namespace)
             .map_err(|error| GatewayError::Namespace(error.to_string()))?;
-        let router = http::router(&config, manager.clone()).merge(routes).layer(layer);
+        let router = http::router(&config, manager.clone()).merge(routes);
         Ok(Bound {
-            router: http::guarded(router, &config),
+            router: http::guarded(http::with_engine(router, &config, engine.clone()), &config),
             config,
             listener,
             address,
             manager,
-            sockets,
+            engine,
+            handlers,
         })
     }
 }
@@ -119,7 +118,9 @@ pub struct Bound {
     address: SocketAddr,
     router: Router,
     manager: Arc<dyn ClientManager>,
-    sockets: Sockets,
+    engine: Engine,
+    /// The handlers that are running.
+    handlers: TaskTracker,
 }
 
 impl std::fmt::Debug for Bound {
@@ -144,7 +145,7 @@ impl Bound {
     /// Serves until `shutdown`, then lets everybody go.
     ///
     /// # Errors
-    /// When the listener breaks.
+    /// None at present: what can go wrong has gone wrong before.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), GatewayError> {
         tracing::info!(
             address = %self.address,
@@ -154,27 +155,22 @@ impl Bound {
             "listening"
         );
         let closing = CancellationToken::new();
-        let listener = self.listener.tap_io(|stream| {
-            // Packets are small and matter at once. A connection that broke already is found out when it is read.
-            let _ = stream.set_nodelay(true);
-        });
-        let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
-        let server = axum::serve(listener, service).with_graceful_shutdown(closing.clone().cancelled_owned());
-        let mut server = std::pin::pin!(server.into_future());
-        tokio::select! {
-            served = &mut server => return served.map_err(GatewayError::Serve),
-            () = shutdown => {}
-        }
+        let server = tokio::spawn(http::serve(
+            self.listener,
+            self.router,
+            self.config.limits.request_head,
+            closing.clone(),
+        ));
+        shutdown.await;
         tracing::info!("closing");
         closing.cancel();
-        let ended = async { tokio::join!(server, self.sockets.close(), self.manager.close()) };
-        match tokio::time::timeout(GOODBYE, ended).await {
-            Ok((served, (), ())) => served.map_err(GatewayError::Serve),
-            Err(_) => {
-                tracing::warn!("some connections did not end in time");
-                Ok(())
-            }
+        self.engine.close();
+        self.handlers.close();
+        let ended = async { tokio::join!(server, self.handlers.wait(), self.manager.close()) };
+        if tokio::time::timeout(GOODBYE, ended).await.is_err() {
+            tracing::warn!("some connections did not end in time");
         }
+        Ok(())
     }
 }
 

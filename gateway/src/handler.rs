@@ -5,13 +5,16 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use hallporter_adapters::Args;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::Socket;
 
 /// The user's code, called for every socket of every namespace.
 ///
 /// For one socket the calls come one after the other: `connect`, `connected`, its events in the order they were sent, and
-/// `disconnect` exactly once for every `connect`. Different sockets do not wait for each other. A panic costs the one call.
+/// `disconnect`, exactly once for every `connect` that let the client in. A client that goes while it connects is never `connected`.
+/// Events that still wait for a slow handler 5 s after their client has gone are dropped.
+/// Different sockets do not wait for each other. A panic costs the one call.
 #[async_trait]
 pub trait Handler: Debug + Send + Sync + 'static {
     /// A client asks to connect. The socket may enter rooms already, but hears nothing yet.
@@ -35,10 +38,12 @@ pub trait Handler: Debug + Send + Sync + 'static {
 }
 
 /// Why a client may not connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
     /// What the client reads as the error's message.
     pub message: String,
+    /// What the client reads as the error's data.
+    pub data: Option<Value>,
 }
 
 impl Refusal {
@@ -46,6 +51,16 @@ impl Refusal {
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
+            data: None,
+        }
+    }
+
+    /// With this data too.
+    #[must_use]
+    pub fn data(self, data: impl Into<Value>) -> Self {
+        Self {
+            data: Some(data.into()),
+            ..self
         }
     }
 }
@@ -84,7 +99,7 @@ impl Event {
     /// Answers the client, if it asked.
     pub fn ack_args(self, args: &Args) {
         if let Some(sender) = self.ack {
-            (sender.0)(args);
+            sender.send(args);
         }
     }
 
@@ -95,11 +110,16 @@ impl Event {
 }
 
 /// The way back to a client that waits for an ack.
-pub(crate) struct AckSender(pub(crate) Box<dyn FnOnce(&Args) + Send>);
+#[derive(Debug)]
+pub(crate) struct AckSender {
+    pub(crate) socket: Socket,
+    /// The number the client gave the event.
+    pub(crate) id: u64,
+}
 
-impl Debug for AckSender {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("AckSender")
+impl AckSender {
+    fn send(self, args: &Args) {
+        self.socket.send_ack(self.id, args);
     }
 }
 

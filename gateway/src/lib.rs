@@ -25,15 +25,19 @@
 
 mod client_rooms;
 pub mod config;
+mod engine;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod handler;
 mod http;
 mod metric;
 pub mod shutdown;
-mod socket;
-mod sockets;
+mod socketio;
 
+pub use engine::Headers;
 pub use gateway::{Bound, Gateway, GatewayError};
 pub use hallporter_adapters as adapters;
 pub use handler::{DisconnectReason, Event, Handler, Refusal};
-pub use socket::{Handshake, Socket};
+pub use socketio::{Handshake, Socket};

@@ -11,7 +11,10 @@ const CONNECTS_REFUSED: &str = "hallporter_connects_refused_total";
 pub(crate) const DISCONNECTS: &str = "hallporter_disconnects_total";
 const EVENTS: &str = "hallporter_events_total";
 const EVENTS_UNHANDLED: &str = "hallporter_events_unhandled_total";
-pub(crate) const EVENTS_REJECTED: &str = "hallporter_events_rejected_total";
+pub(crate) const EVENTS_DROPPED: &str = "hallporter_events_dropped_total";
+pub(crate) const SESSIONS: &str = "hallporter_sessions";
+pub(crate) const SESSIONS_CLOSED: &str = "hallporter_sessions_closed_total";
+pub(crate) const DELIVERIES_DROPPED: &str = "hallporter_deliveries_dropped_total";
 pub(crate) const HANDLER_PANICS: &str = "hallporter_handler_panics_total";
 pub(crate) const HTTP_REFUSED: &str = "hallporter_http_refused_total";
 
@@ -63,10 +66,17 @@ fn describe() {
     describe_counter!(DISCONNECTS, Unit::Count, "Sockets that went, by reason");
     describe_counter!(EVENTS, Unit::Count, "Events clients sent, by namespace");
     describe_counter!(EVENTS_UNHANDLED, Unit::Count, "Events no handler wanted, by namespace");
+    describe_counter!(EVENTS_DROPPED, Unit::Count, "Events that were not handled, by reason");
+    describe_gauge!(SESSIONS, "Engine.IO sessions that are open");
     describe_counter!(
-        EVENTS_REJECTED,
+        SESSIONS_CLOSED,
         Unit::Count,
-        "Events that could not be taken, and ended their socket, by reason"
+        "Engine.IO sessions that were closed, by reason"
+    );
+    describe_counter!(
+        DELIVERIES_DROPPED,
+        Unit::Count,
+        "Packets that a client could not take, by reason"
     );
     describe_counter!(HANDLER_PANICS, Unit::Count, "Handler calls that panicked");
     describe_counter!(HTTP_REFUSED, Unit::Count, "HTTP requests that were refused, by reason");

@@ -64,8 +64,13 @@ pub struct Engine {
     pub max_payload: usize,
     /// The transports offered. Default both.
     pub transports: Vec<Transport>,
+    /// How long an upgrade from polling to WebSocket may take. Default 10 s.
+    #[serde(deserialize_with = "units::duration")]
+    pub upgrade_timeout: Duration,
     /// Whether clients of Engine.IO 3 (socket.io-client 2.x) are let in. Default false.
     pub allow_eio3: bool,
+    /// The name of a cookie that carries the session id, for load balancers that go by one. Default none.
+    pub cookie: Option<String>,
     /// How packets are written. Default `json`.
     pub parser: Parser,
 }
@@ -86,16 +91,41 @@ pub enum Transport {
 pub enum Parser {
     /// The default parser of Socket.IO.
     Json,
+    /// The parser of socket.io-msgpack-parser.
+    Msgpack,
 }
 
 /// `[limits]`: what the gateway allows.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Packets that may wait for a client; what is beyond is dropped and counted. Default 4,096.
-    pub client_buffer_packets: usize,
-    /// Events of one socket that may wait for its handler; one more disconnects it. Default 1,024.
+    /// What may wait to be written to one client, in bytes; one that needs more is disconnected. Default 1 MiB.
+    #[serde(deserialize_with = "units::size")]
+    pub client_buffer: usize,
+    /// How long a client may take nothing of what is written to it before it is disconnected. Default 10 s.
+    #[serde(deserialize_with = "units::duration")]
+    pub write_stall: Duration,
+    /// How long a client may take to send the head of an HTTP request, and to begin the next one on the same connection.
+    /// Default 30 s.
+    #[serde(deserialize_with = "units::duration")]
+    pub request_head: Duration,
+    /// Events of one socket that may wait for its handlers; meanwhile nothing is read from the client. Default 1,024.
     pub waiting_events: usize,
+    /// Bytes of events of one socket that may wait for its handlers, likewise. Default 1 MiB.
+    #[serde(deserialize_with = "units::size")]
+    pub waiting_bytes: usize,
+    /// Attachments of one packet. Default 100.
+    pub attachments: usize,
+    /// Bytes of all attachments of one packet. Default 10 MiB.
+    #[serde(deserialize_with = "units::size")]
+    pub assembly_bytes: usize,
+    /// How long the attachments of one packet may take to arrive. Default 10 s.
+    #[serde(deserialize_with = "units::duration")]
+    pub assembly_time: Duration,
+    /// Namespaces one client may be in. Default 100.
+    pub namespaces: usize,
+    /// Clients that have opened a session and not connected to a namespace yet; further ones are told to come back. Default 20,000.
+    pub connecting: usize,
 }
 
 /// `[manager]`: the broker.
@@ -167,7 +197,9 @@ impl Default for Engine {
             connect_timeout: Duration::from_secs(45),
             max_payload: 1_000_000,
             transports: vec![Transport::Polling, Transport::Websocket],
+            upgrade_timeout: Duration::from_secs(10),
             allow_eio3: false,
+            cookie: None,
             parser: Parser::Json,
         }
     }
@@ -176,8 +208,16 @@ impl Default for Engine {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            client_buffer_packets: 4096,
+            client_buffer: 1 << 20,
+            write_stall: Duration::from_secs(10),
+            request_head: Duration::from_secs(30),
             waiting_events: 1024,
+            waiting_bytes: 1 << 20,
+            attachments: 100,
+            assembly_bytes: 10 << 20,
+            assembly_time: Duration::from_secs(10),
+            namespaces: 100,
+            connecting: 20_000,
         }
     }
 }

@@ -55,15 +55,39 @@ pub(super) fn validate(config: &Config) -> Vec<(Vec<String>, String)> {
         "must name polling, websocket or both",
     );
     check(
-        "limits.client_buffer_packets",
-        config.limits.client_buffer_packets > 0,
-        "must be more than nothing",
+        "engine.upgrade_timeout",
+        engine.upgrade_timeout > Duration::ZERO,
+        "must be longer than nothing",
     );
+    let is_token = |name: &String| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
     check(
-        "limits.waiting_events",
-        config.limits.waiting_events > 0,
-        "must be more than nothing",
+        "engine.cookie",
+        engine.cookie.as_ref().is_none_or(is_token),
+        "must be letters, digits, dashes, dots and underscores",
     );
+    let limits = &config.limits;
+    for (key, limit) in [
+        ("limits.client_buffer", limits.client_buffer),
+        ("limits.waiting_events", limits.waiting_events),
+        ("limits.waiting_bytes", limits.waiting_bytes),
+        ("limits.assembly_bytes", limits.assembly_bytes),
+        ("limits.namespaces", limits.namespaces),
+        ("limits.connecting", limits.connecting),
+    ] {
+        check(key, limit > 0, "must be more than nothing");
+    }
+    for (key, limit) in [
+        ("limits.write_stall", limits.write_stall),
+        ("limits.request_head", limits.request_head),
+        ("limits.assembly_time", limits.assembly_time),
+    ] {
+        check(key, limit > Duration::ZERO, "must be longer than nothing");
+    }
     let manager = &config.manager;
     check(
         "manager.url",

@@ -1,4 +1,4 @@
-//! Who may come as far as the Socket.IO path: which web pages, and which versions of the protocol.
+//! Which web pages may come as far as the Socket.IO path.
 //!
 //! A browser names the page's origin; other clients name none and are let in. CORS alone would not do: it does not
 //! keep a page from opening a WebSocket.
@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use metrics::counter;
 use serde_json::json;
 
+use super::is_below;
 use crate::config::Config;
 use crate::metric;
 
@@ -24,7 +25,6 @@ pub(super) struct Guard {
     listed: Vec<String>,
     /// The Socket.IO path, without its last slash.
     path: String,
-    allow_eio3: bool,
 }
 
 impl Guard {
@@ -33,7 +33,6 @@ impl Guard {
             all: config.allowed_origins.iter().any(|origin| origin == "*"),
             listed: config.allowed_origins.clone(),
             path: config.path.trim_end_matches('/').to_owned(),
-            allow_eio3: config.engine.allow_eio3,
         }
     }
 
@@ -63,28 +62,13 @@ fn is_own(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
 
 /// Refuses requests in the protocol's own way.
 pub(super) async fn guard(State(this): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    if path
-        .strip_prefix(&this.path)
-        .is_none_or(|rest| !rest.is_empty() && rest != "/")
-    {
-        return next.run(request).await;
-    }
-    let refused = |reason: &'static str, status: StatusCode, code: u8, message: &str| {
-        counter!(metric::HTTP_REFUSED, "reason" => reason).increment(1);
-        (status, axum::Json(json!({"code": code, "message": message}))).into_response()
-    };
-    if !this.allows(request.headers()) {
-        return refused("origin", StatusCode::FORBIDDEN, 4, "Forbidden");
-    }
-    let version = |query: &str| query.split('&').any(|pair| pair == "EIO=3");
-    if !this.allow_eio3 && request.uri().query().is_some_and(version) {
-        return refused(
-            "protocol_version",
-            StatusCode::BAD_REQUEST,
-            5,
-            "Unsupported protocol version",
-        );
+    if is_below(&this.path, request.uri().path()) && !this.allows(request.headers()) {
+        counter!(metric::HTTP_REFUSED, "reason" => "origin").increment(1);
+        return (
+            StatusCode::FORBIDDEN,
+            axum::Json(json!({"code": 4, "message": "Forbidden"})),
+        )
+            .into_response();
     }
     next.run(request).await
 }

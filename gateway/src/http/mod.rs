@@ -4,18 +4,22 @@ mod api;
 mod demo;
 mod guard;
 mod health;
+mod server;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use hallporter_adapters::ClientManager;
 use tower_http::cors::CorsLayer;
 
 pub(crate) use demo::Visitors;
+pub(crate) use server::{listen, serve};
 
 use crate::config::Config;
+use crate::engine::Engine;
 
 /// Everything but the sockets.
 pub(crate) fn router(config: &Config, manager: Arc<dyn ClientManager>) -> Router {
@@ -31,6 +35,25 @@ pub(crate) fn router(config: &Config, manager: Arc<dyn ClientManager>) -> Router
         router = router.route("/", get(demo::page).with_state(demo::Page::new(config)));
     }
     router
+}
+
+/// Hands requests on the Socket.IO path to the engine.
+pub(crate) fn with_engine(router: Router, config: &Config, engine: Engine) -> Router {
+    let path: Arc<str> = config.path.trim_end_matches('/').into();
+    router.layer(from_fn(move |request: Request, next: Next| {
+        let (path, engine) = (path.clone(), engine.clone());
+        async move {
+            match is_below(&path, request.uri().path()) {
+                true => engine.handle(request).await,
+                false => next.run(request).await,
+            }
+        }
+    }))
+}
+
+/// Whether a request is for the Socket.IO path, with or without its last slash.
+fn is_below(path: &str, requested: &str) -> bool {
+    matches!(requested.strip_prefix(path), Some("" | "/"))
 }
 
 /// Lets in requests of the gateway's own pages and of the allowed origins, and tells browsers so.

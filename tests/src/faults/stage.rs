@@ -207,7 +207,7 @@ async fn gateway(name: &str, broker: &str) -> Result<Gateway> {
         ("HALLPORTER_ENGINE__PING_INTERVAL", "25s"),
         ("HALLPORTER_ENGINE__PING_TIMEOUT", "20s"),
         // And it may be behind in a storm, which is not what is tested here.
-        ("HALLPORTER_LIMITS__CLIENT_BUFFER_PACKETS", "100000"),
+        ("HALLPORTER_LIMITS__CLIENT_BUFFER", "64MiB"),
         ("HALLPORTER_MANAGER__URL", broker),
         ("HALLPORTER_MANAGER__CANARY_INTERVAL", &canary),
     ];

@@ -1,0 +1,103 @@
+//! Accepting connections and speaking HTTP/1.1 on them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+/// Connections the system keeps until they are accepted.
+const BACKLOG: i32 = 4096;
+
+/// What the kernel may hold back for one client, in bytes; the rest waits in the gateway, where it is counted.
+const SEND_BUFFER: usize = 256 * 1024;
+
+/// How long to wait when the system has no connection to give, such as when files run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Listens on this address. What is set here holds for every connection that is accepted.
+///
+/// # Errors
+/// When the system does not allow it.
+pub(crate) fn listen(address: SocketAddr, write_stall: Duration) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    // Packets are small and matter at once.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    // Ends what nobody else watches: an answer that the client does not read.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(write_stall.saturating_mul(3)))?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Serves until `closing`, then ends the connections that serve no request. A client may take `request_head` to send the head of
+/// a request, or the next request.
+pub(crate) async fn serve(listener: TcpListener, router: Router, request_head: Duration, closing: CancellationToken) {
+    let connections = TaskTracker::new();
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(request_head);
+    while let Some(accepted) = closing.run_until_cancelled(listener.accept()).await {
+        match accepted {
+            Ok((stream, client)) => {
+                connections.spawn(connection(
+                    server.clone(),
+                    stream,
+                    client,
+                    router.clone(),
+                    closing.clone(),
+                ));
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "no connection can be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+/// Serves one connection. A WebSocket leaves it to the engine, and nothing of this stays.
+async fn connection(
+    server: http1::Builder,
+    stream: TcpStream,
+    client: SocketAddr,
+    router: Router,
+    closing: CancellationToken,
+) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(client));
+        router.clone().oneshot(request.map(Body::new))
+    });
+    let mut connection = Box::pin(server.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    tokio::select! {
+        // A connection that breaks is the client's affair.
+        _ = connection.as_mut() => return,
+        () = closing.cancelled() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

@@ -1,0 +1,209 @@
+//! The events of one socket, handled one after the other.
+//!
+//! While there is nothing to do there is no task. What a client sends is handled by whoever read it, as far as that goes without waiting;
+//! the rest becomes a task, and what follows queues up behind it. When the queue is full nothing more is read from the client.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use metrics::counter;
+use tokio::time::Instant;
+
+use super::connect;
+use super::socket::Socket;
+use crate::{DisconnectReason, Event, metric};
+
+/// How long the events of a socket that is gone are still handled. What waits then for a slow handler is dropped.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The queue of a socket.
+#[derive(Debug, Default)]
+pub(super) struct Inbox(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Work>,
+    /// Bytes of the events that wait.
+    bytes: usize,
+    /// Something is being done.
+    is_busy: bool,
+    /// Nothing is taken any more, since then.
+    over: Option<Instant>,
+}
+
+/// What there is to do for a socket, in this order: it connects, it sends events, it is gone.
+#[derive(Debug)]
+enum Work {
+    Connect,
+    Event(Event),
+    Disconnect(DisconnectReason),
+}
+
+impl Inbox {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins with the connect handlers.
+    pub(super) fn open(&self, socket: &Socket) {
+        self.state().is_busy = true;
+        work_here(socket.clone(), Work::Connect);
+    }
+
+    /// Takes an event.
+    pub(super) fn push(&self, socket: &Socket, event: Event) {
+        let mut state = self.state();
+        if state.over.is_some() {
+            return;
+        }
+        if !std::mem::replace(&mut state.is_busy, true) {
+            drop(state);
+            return work_here(socket.clone(), Work::Event(event));
+        }
+        state.bytes += size(&event);
+        state.waiting.push_back(Work::Event(event));
+        if state.is_full(socket) {
+            socket.client().set_full();
+        }
+    }
+
+    /// Whether no further event should be read.
+    pub(super) fn is_full(&self, socket: &Socket) -> bool {
+        self.state().is_full(socket)
+    }
+
+    /// Takes nothing any more. Returns false when that was so already.
+    pub(super) fn close(&self) -> bool {
+        let mut state = self.state();
+        let is_first = state.over.is_none();
+        state.over.get_or_insert_with(Instant::now);
+        is_first
+    }
+
+    /// Runs the disconnect handlers once what waits is done.
+    pub(super) fn end(&self, socket: &Socket, reason: DisconnectReason) {
+        let mut state = self.state();
+        match std::mem::replace(&mut state.is_busy, true) {
+            true => state.waiting.push_back(Work::Disconnect(reason)),
+            false => {
+                // Whoever ends a socket may be in the middle of something.
+                let socket = socket.clone();
+                let server = socket.client().server().clone();
+                server.spawn(work(socket, Work::Disconnect(reason)));
+            }
+        }
+    }
+
+    /// Runs `connected` unless the socket has gone meanwhile.
+    pub(super) fn unless_over(&self, connected: impl FnOnce()) -> bool {
+        let state = self.state();
+        if state.over.is_none() {
+            connected();
+        }
+        state.over.is_none()
+    }
+
+    /// Refused: nothing that waits is done.
+    pub(super) fn discard(&self) {
+        let mut state = self.state();
+        state.over = Some(Instant::now());
+        state.waiting.clear();
+    }
+
+    fn next(&self) -> Option<Work> {
+        let mut state = self.state();
+        if state.over.is_some_and(|since| since.elapsed() > GRACE) {
+            state.drop_events();
+        }
+        let next = state.waiting.pop_front();
+        match &next {
+            Some(Work::Event(event)) => state.bytes -= size(event),
+            Some(_) => {}
+            None => {
+                state.is_busy = false;
+                // An idle socket keeps no buffer.
+                state.waiting = VecDeque::new();
+            }
+        }
+        next
+    }
+}
+
+impl State {
+    fn drop_events(&mut self) {
+        let before = self.waiting.len();
+        self.waiting.retain(|work| !matches!(work, Work::Event(_)));
+        self.bytes = 0;
+        let dropped = before - self.waiting.len();
+        if dropped > 0 {
+            counter!(metric::EVENTS_DROPPED, "reason" => "socket_gone").increment(dropped as u64);
+        }
+    }
+
+    fn is_full(&self, socket: &Socket) -> bool {
+        let door = socket.space().door();
+        self.waiting.len() >= door.waiting_events || self.bytes >= door.waiting_bytes
+    }
+}
+
+fn size(event: &Event) -> usize {
+    event.name.len()
+        + event.args.as_json().len()
+        + event.args.attachments().iter().map(|data| data.len()).sum::<usize>()
+}
+
+/// Works as long as it need not wait, and leaves the rest to a task.
+fn work_here(socket: Socket, first: Work) {
+    let server = socket.client().server().clone();
+    let mut work = Box::pin(work(socket, first));
+    if work.as_mut().now_or_never().is_none() {
+        server.spawn(work);
+    }
+}
+
+/// Works until nothing waits.
+async fn work(socket: Socket, first: Work) {
+    let mut next = Some(first);
+    while let Some(work) = next {
+        match work {
+            Work::Connect => connect::admit(&socket).await,
+            Work::Event(event) => handle(&socket, event).await,
+            Work::Disconnect(reason) => {
+                counter!(metric::DISCONNECTS, "reason" => reason.as_str()).increment(1);
+                for handler in &socket.space().door().handlers {
+                    guarded(handler.disconnect(&socket, reason)).await;
+                }
+            }
+        }
+        next = socket.inbox().next();
+        socket.client().check_full();
+    }
+}
+
+/// Asks one handler after the other until one takes the event.
+async fn handle(socket: &Socket, event: Event) {
+    let door = socket.space().door();
+    door.meters.events.increment(1);
+    let mut event = Some(event);
+    for handler in &door.handlers {
+        let Some(unhandled) = event.take() else { return };
+        event = guarded(handler.event(socket, unhandled)).await.flatten();
+    }
+    if let Some(unhandled) = event {
+        door.meters.unhandled.increment(1);
+        let message = format!("nobody handles the event {:?}", unhandled.name);
+        unhandled.ack_error("unhandled", &message);
+    }
+}
+
+/// A handler's panic costs this one call.
+pub(super) async fn guarded<T>(call: impl Future<Output = T>) -> Option<T> {
+    let outcome = AssertUnwindSafe(call).catch_unwind().await;
+    if outcome.is_err() {
+        counter!(metric::HANDLER_PANICS).increment(1);
+    }
+    outcome.ok()
+}

@@ -1,0 +1,93 @@
+//! The sockets of this gateway, as the manager sees them.
+
+use std::time::Duration;
+
+use hallporter_adapters::{Ack, Emit, LocalSockets, Membership, RoomIsSid, SocketInfo, Target};
+use tokio::sync::mpsc;
+
+use super::Server;
+use super::acks::{self, Asked};
+use crate::engine::Batch;
+
+impl LocalSockets for Server {
+    fn deliver(&self, emit: &Emit) {
+        let Some(namespace) = self.namespaces().get(&emit.namespace) else {
+            return;
+        };
+        let targets = namespace.targets(&emit.target);
+        if targets.is_empty() {
+            return;
+        }
+        let outgoing = self.codec().event(&emit.namespace, None, &emit.event, &emit.args);
+        let mut batch = Batch::default();
+        targets.for_each(|socket| socket.deliver(&outgoing, emit.volatile, &mut batch));
+    }
+
+    fn deliver_with_ack(&self, emit: &Emit, timeout: Duration, acks: mpsc::Sender<Ack>) -> usize {
+        let Some(namespace) = self.namespaces().get(&emit.namespace) else {
+            return 0;
+        };
+        let id = namespace.next_ack();
+        let outgoing = self.codec().event(&emit.namespace, Some(id), &emit.event, &emit.args);
+        let (asked, over) = Asked::new(acks);
+        let mut sockets = Vec::new();
+        let mut batch = Batch::default();
+        namespace.targets(&emit.target).for_each(|socket| {
+            if socket.is_connected() {
+                socket.acks().expect(id, asked.clone());
+                socket.deliver(&outgoing, emit.volatile, &mut batch);
+                // It may have gone in between, after its acks were cleared.
+                if !socket.is_connected() {
+                    drop(socket.acks().forget(id));
+                }
+                sockets.push(socket.clone());
+            }
+        });
+        let count = sockets.len();
+        if count > 0 {
+            self.runtime().spawn(acks::end(over, timeout, id, sockets));
+        }
+        count
+    }
+
+    fn has(&self, namespace: &str, sid: &str) -> bool {
+        self.namespaces()
+            .get(namespace)
+            .is_some_and(|namespace| namespace.has(sid))
+    }
+
+    fn enter_room(&self, Membership { namespace, sid, room }: &Membership) -> Result<(), RoomIsSid> {
+        match self.namespaces().get(namespace) {
+            Some(namespace) => namespace.enter(sid, room),
+            None => Ok(()),
+        }
+    }
+
+    fn leave_room(&self, Membership { namespace, sid, room }: &Membership) {
+        if let Some(namespace) = self.namespaces().get(namespace) {
+            namespace.leave(sid, room);
+        }
+    }
+
+    fn close_room(&self, namespace: &str, room: &str) -> Result<(), RoomIsSid> {
+        match self.namespaces().get(namespace) {
+            Some(namespace) => namespace.close_room(room),
+            None => Ok(()),
+        }
+    }
+
+    fn disconnect(&self, namespace: &str, sid: &str) {
+        if let Some(socket) = self
+            .namespaces()
+            .get(namespace)
+            .and_then(|namespace| namespace.get(sid))
+        {
+            socket.disconnect();
+        }
+    }
+
+    fn sockets(&self, namespace: &str, target: &Target) -> Vec<SocketInfo> {
+        let namespace = self.namespaces().get(namespace);
+        namespace.map_or_else(Vec::new, |namespace| namespace.infos(target))
+    }
+}
