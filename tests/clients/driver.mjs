@@ -5,9 +5,14 @@
 
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
+import io2 from "socket.io-client-2";
+import { io as io3 } from "socket.io-client-3";
+import msgpack from "socket.io-msgpack-parser";
 import { decode, encode } from "./values.mjs";
 
 const clients = new Map();
+const versions = { 2: io2, 3: io3, 4: io };
+const parsers = { msgpack };
 
 function write(line) {
   process.stdout.write(`${JSON.stringify(line)}\n`);
@@ -44,10 +49,21 @@ class Counter {
   }
 }
 
-function open({ client: name, url, namespace = "/", transports, path, auth, share, replies = {}, count }) {
+/** Calls `listen` with each event; version 2 has no `onAny`. */
+function onAny(socket, listen) {
+  if (socket.onAny) return socket.onAny(listen);
+  socket.onevent = ({ data, id }) => listen(...data, ...(id === undefined ? [] : [socket.ack(id)]));
+}
+
+function open(request) {
+  const { client: name, url, namespace = "/", transports, path, auth, parser, share, count } = request;
+  const { replies = {}, version = 4 } = request;
+  const options = { path, auth, forceNew: true, reconnectionDelay: 50 };
+  if (transports) options.transports = transports;
+  if (parser) options.parser = parsers[parser];
   const socket = share
     ? clients.get(share).socket.io.socket(namespace, { auth })
-    : io(url + namespace, { transports, path, auth, forceNew: true, reconnectionDelay: 50 });
+    : versions[version](url + namespace, options);
   const counter = new Counter();
   const upgraded = new Promise((resolve) => {
     socket.io.on("open", () => socket.io.engine.once("upgrade", (transport) => resolve(transport.name)));
@@ -57,7 +73,9 @@ function open({ client: name, url, namespace = "/", transports, path, auth, shar
   socket.on("connect", () => report("connect", { sid: socket.id }));
   socket.on("disconnect", (reason) => report("disconnect", { reason }));
   socket.on("connect_error", (error) => report("connect_error", { message: error.message, data: encode(error.data) }));
-  socket.onAny((event, ...args) => {
+  // How version 2 says that it is refused: with the data, or where there are none, the message.
+  if (version === 2) socket.on("error", (data) => report("connect_error", { message: data.message ?? data, data }));
+  onAny(socket, (event, ...args) => {
     if (event === count) return counter.see(args);
     const ack = typeof args.at(-1) === "function" ? args.pop() : undefined;
     report("event", { event, args: encode(args) });

@@ -53,6 +53,18 @@ impl Connect {
         self.with("share", client.name())
     }
 
+    /// As socket.io-client of this major version, 2, 3 or 4; Node only.
+    #[must_use]
+    pub fn version(self, version: u8) -> Self {
+        self.with("version", version)
+    }
+
+    /// With packets written by the parser of this name; Node only.
+    #[must_use]
+    pub fn parser(self, parser: &str) -> Self {
+        self.with("parser", parser)
+    }
+
     /// As a synchronous `socketio.Client`; python only.
     #[must_use]
     pub fn synchronous(self) -> Self {

@@ -110,13 +110,24 @@ impl Driver {
     /// # Errors
     /// It is not refused.
     pub async fn refused(&self, name: &str, connect: Connect) -> Result<Value> {
+        Ok(self.refusal(name, connect).await?["message"].take())
+    }
+
+    /// Tries to connect a client and returns what it is refused with: `message` and `data`.
+    ///
+    /// # Errors
+    /// It is not refused.
+    pub async fn refusal(&self, name: &str, connect: Connect) -> Result<Value> {
         let mut inbox = self.inbox(name);
         self.request("connect", connect.request(name)).await?;
-        let report = timeout(PATIENCE, inbox.recv()).await?.context("the driver has ended")?;
-        if report["kind"] != "connect_error" {
-            bail!("{name} is not refused: {report}");
+        loop {
+            let report = timeout(PATIENCE, inbox.recv()).await?.context("the driver has ended")?;
+            match report["kind"].as_str() {
+                Some("connect_error") => return Ok(report),
+                Some("connect") => bail!("{name} is not refused: {report}"),
+                _ => {}
+            }
         }
-        Ok(report["message"].clone())
     }
 
     /// Calls a method of a python server or worker as it stands in python-socketio.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::time::{Instant, interval};
 
+use crate::shared::on_node;
 use crate::{Footprint, Log, PATIENCE, Process, paths};
 
 /// A running gateway on a free port.
@@ -21,6 +22,11 @@ impl Gateway {
     /// # Errors
     /// It is not built or does not start.
     pub async fn reference(name: &str, environment: &[(&str, &str)]) -> Result<Self> {
+        if on_node() {
+            let script = paths::clients("reference.mjs")?;
+            let script = script.to_str().context("the path is UTF-8")?;
+            return Self::start(name, Path::new("node"), &[script], environment).await;
+        }
         Self::start(name, &paths::example("reference")?, &[], environment).await
     }
 
