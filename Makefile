@@ -11,6 +11,11 @@ VALKEY := .cache/valkey
 VALKEY_READY := $(VALKEY)/.ready
 NODE_READY := $(CLIENTS)/node_modules/.ready
 
+BENCH := tests/bench
+BENCH_PYTHON := .cache/bench
+BENCH_NODE_READY := $(BENCH)/node/node_modules/.ready
+BENCH_PYTHON_READY := $(BENCH_PYTHON)/.ready
+
 # The features of the library crates; each has to build with no other.
 ADAPTER_FEATURES := redis amqp nats http socketioxide conformance
 EMITTER_FEATURES := redis amqp nats http
@@ -19,7 +24,7 @@ EMITTER_FEATURES := redis amqp nats http
 STOP_RABBITMQ := if [ -d /run/systemd/system ]; then systemctl disable --now rabbitmq-server; \
 	else service rabbitmq-server stop || true; fi
 
-.PHONY: test setup setup-system setup-valkey setup-node setup-python fmt lint unit build e2e doc features
+.PHONY: test setup setup-system setup-valkey setup-node setup-python setup-bench fmt lint unit build e2e doc features bench
 
 test: setup fmt lint unit e2e doc features
 
@@ -70,6 +75,19 @@ $(PYTHON_READY): $(CLIENTS)/requirements.txt | setup-system
 	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check --requirement $(CLIENTS)/requirements.txt
 	touch $@
 
+## The servers that are measured beside ours.
+setup-bench: $(BENCH_NODE_READY) $(BENCH_PYTHON_READY)
+
+$(BENCH_NODE_READY): $(BENCH)/node/package.json $(BENCH)/node/package-lock.json
+	cd $(BENCH)/node && npm ci --ignore-scripts
+	touch $@
+
+$(BENCH_PYTHON_READY): $(BENCH)/python/requirements.txt | setup-system
+	rm -rf $(BENCH_PYTHON)
+	python3 -m venv $(BENCH_PYTHON)
+	$(BENCH_PYTHON)/bin/pip install --quiet --disable-pip-version-check --requirement $(BENCH)/python/requirements.txt
+	touch $@
+
 fmt:
 	cargo fmt --all --check
 
@@ -77,7 +95,7 @@ lint:
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 
 ## Unit tests, golden samples and the conformance suite, on all brokers.
-unit: setup-system setup-valkey
+unit: setup-system setup-valkey setup-bench
 	HALLPORTER_TEST_BROKERS=all cargo test --workspace --exclude e2e --all-features
 
 build:
@@ -97,3 +115,7 @@ features:
 	for feature in $(EMITTER_FEATURES); do \
 	  cargo check -p hallporter-emitter --no-default-features --features "$$feature"; \
 	done
+
+## Measures Hallporter beside others, and writes docs/benchmarks.md; with ARGS (see `run --help`) what they say.
+bench: setup-system setup-bench
+	cargo run --release -p bench -- run $(or $(ARGS),--output docs)
