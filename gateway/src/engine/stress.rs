@@ -91,7 +91,12 @@ impl Scene {
         let listener: TcpListener = http::listen("127.0.0.1:0".parse().unwrap(), Duration::from_secs(10)).unwrap();
         let address = listener.local_addr().unwrap();
         let router = http::with_engine(axum::Router::new(), &config, engine);
-        tokio::spawn(http::serve(listener, router, Default::default()));
+        tokio::spawn(http::serve(
+            listener,
+            router,
+            Duration::from_secs(10),
+            Default::default(),
+        ));
         Self {
             address,
             opened,

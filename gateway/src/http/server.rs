@@ -24,6 +24,11 @@ const BACKLOG: i32 = 4096;
 /// What the kernel may hold back for one client, in bytes; the rest waits in the gateway, where it is counted.
 const SEND_BUFFER: usize = 256 * 1024;
 
+/// What the kernel takes beyond that which is on its way to the client, in bytes. The less, the sooner it shows that a slow client
+/// has taken something: otherwise the kernel says nothing until a third of its buffer is free.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 32 * 1024;
+
 /// How long to wait when the system has no connection to give, such as when files run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -38,6 +43,8 @@ pub(crate) fn listen(address: SocketAddr, write_stall: Duration) -> io::Result<T
     // Packets are small and matter at once.
     socket.set_tcp_nodelay(true)?;
     socket.set_send_buffer_size(SEND_BUFFER)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(UNSENT)?;
     // Ends what nobody else watches: an answer that the client does not read.
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(write_stall.saturating_mul(3)))?;

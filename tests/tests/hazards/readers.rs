@@ -84,6 +84,24 @@ async fn a_slow_reader_is_waited_for() -> Result<()> {
     scene.ends_well().await
 }
 
+/// Progress is what the client takes, also while the kernel still holds much of it.
+#[tokio::test]
+async fn a_very_slow_reader_is_waited_for() -> Result<()> {
+    let scene = Scene::start(&[NO_HEARTBEAT, ("HALLPORTER_LIMITS__WRITE_STALL", "500ms")]).await?;
+    let mut slow = narrow(scene.address(), json!({}), "room").await?;
+    slow.emit("burst", json!({"n": 60, "size": 16_000})).await?;
+    let mut pace = interval(Duration::from_millis(120));
+    for number in 0..25 {
+        assert_eq!(slow.packet().await?.1[1], number);
+        pace.tick().await;
+    }
+    for number in 25..60 {
+        assert_eq!(slow.packet().await?.1[1], number);
+    }
+    drop(slow);
+    scene.ends_well().await
+}
+
 #[tokio::test]
 async fn what_is_volatile_is_dropped_for_a_frozen_reader() -> Result<()> {
     const EMITS: u64 = 3000;
