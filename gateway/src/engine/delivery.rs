@@ -1,7 +1,7 @@
 //! Flushing many outboxes: what a fan-out queued leaves in one write for each client.
 //!
-//! A fan-out only queues and leaves a list of the connections it touched here. One task, woken once, writes to them when the task that
-//! emits lets go of its thread; what was emitted meanwhile leaves with the same write.
+//! A fan-out only queues and leaves a list of the connections it touched here. One task, woken once, writes to them: when the task
+//! that emits lets go of its thread or, where another thread is idle, on that one at once. What was emitted until then leaves with the same write.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
