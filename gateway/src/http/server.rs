@@ -1,5 +1,6 @@
 //! Accepting connections and speaking HTTP/1.1 on them.
 
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,6 +8,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use futures_util::FutureExt;
+use futures_util::future::Either;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -92,7 +95,7 @@ async fn connection(
 ) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(client));
-        router.clone().oneshot(request.map(Body::new))
+        begun(router.clone().oneshot(request.map(Body::new)))
     });
     let mut connection = Box::pin(server.serve_connection(TokioIo::new(stream), service).with_upgrades());
     tokio::select! {
@@ -104,7 +107,72 @@ async fn connection(
     let _ = connection.await;
 }
 
+/// Begins to serve a request the moment it has come. hyper looks first whether the client is still there, and would drop the request
+/// unbegun; but a poll that its client cancels ends the session, so it has to be known.
+fn begun<T>(serving: impl Future<Output = T>) -> impl Future<Output = T> {
+    let mut serving = Box::pin(serving);
+    match serving.as_mut().now_or_never() {
+        Some(served) => Either::Left(ready(served)),
+        None => Either::Right(serving),
+    }
+}
+
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::Arc;
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// Tells when it is dropped.
+    struct Guard(Arc<Notify>);
+
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            self.0.notify_one();
+        }
+    }
+
+    /// Who cancels a poll ends the session, so the poll has to be known.
+    #[tokio::test]
+    async fn a_request_is_begun_though_its_client_has_gone() {
+        let cancelled = Arc::new(Notify::new());
+        let guarded = cancelled.clone();
+        let wait = async move || {
+            let _guard = Guard(guarded.clone());
+            std::future::pending::<()>().await;
+        };
+        let router = Router::new()
+            .route("/answer", get(async || "answer"))
+            .route("/wait", get(wait));
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), PATIENCE).unwrap();
+        let address = listener.local_addr().unwrap();
+        let closing = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, router, PATIENCE, closing.clone()));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let request = |path| format!("GET {path} HTTP/1.1\r\nhost: here\r\n\r\n");
+        client.write_all(request("/answer").as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"answer") {
+            assert_ne!(client.read_buf(&mut answer).await.unwrap(), 0);
+        }
+        // Both reach the server at once, since it gets no turn between them.
+        client.try_write(request("/wait").as_bytes()).unwrap();
+        drop(client);
+        let begun = tokio::time::timeout(PATIENCE, cancelled.notified()).await;
+        assert!(begun.is_ok(), "the request is not begun");
+        closing.cancel();
+        server.await.unwrap();
+    }
 }
