@@ -234,6 +234,23 @@ impl Connection {
         }
     }
 
+    /// Writes what waits, and keeps what comes then until it is released.
+    pub(crate) fn hold(self: &Arc<Self>) {
+        self.flush();
+        self.outbox().hold();
+    }
+
+    /// Whether something is held, or waits otherwise.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.outbox().is_empty()
+    }
+
+    /// Writes what was held.
+    pub(crate) fn release(self: &Arc<Self>) {
+        self.outbox().release();
+        self.flush();
+    }
+
     /// The layer above takes packets again.
     pub(crate) fn resume(&self) {
         self.waker.wake();

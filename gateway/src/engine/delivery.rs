@@ -1,8 +1,9 @@
 //! Flushing many outboxes: what a fan-out queued leaves in one write for each client.
 //!
-//! A fan-out only queues and leaves a list of the connections it touched here. One task, woken once, writes to them: when the task
-//! that emits lets go of its thread or, where another thread is idle, on that one at once. What was emitted until then leaves with the same write.
+//! A fan-out only queues and leaves a list of the connections it touched here. One task, woken once, writes to them. What a handler
+//! emits between two waits is left here [`together`], so a burst is one write for each client.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics::{Counter, counter};
@@ -62,6 +63,51 @@ impl Delivery {
     }
 }
 
+thread_local! {
+    /// What is touched on this thread while [`together`] runs.
+    static TOUCHED: RefCell<Option<Vec<Arc<Connection>>>> = const { RefCell::new(None) };
+}
+
+/// What this queues, in however many fan-outs, is flushed once it has returned: not meanwhile, on another thread.
+pub(crate) fn together<T>(emitting: impl FnOnce() -> T) -> T {
+    let is_outermost = TOUCHED.with_borrow_mut(|touched| match touched {
+        Some(_) => false,
+        None => {
+            *touched = Some(Vec::new());
+            true
+        }
+    });
+    let _flush = is_outermost.then_some(FlushTouched);
+    emitting()
+}
+
+/// Ends [`together`], also when it panics.
+struct FlushTouched;
+
+impl Drop for FlushTouched {
+    fn drop(&mut self) {
+        let touched = TOUCHED.take().unwrap_or_default();
+        for of_one_engine in touched.chunk_by(|one, other| Arc::ptr_eq(one.engine(), other.engine())) {
+            schedule(of_one_engine);
+        }
+    }
+}
+
+/// Has connections of one engine flushed.
+fn schedule(touched: &[Arc<Connection>]) {
+    let Some(first) = touched.first() else {
+        return;
+    };
+    let delivery = &first.engine().delivery;
+    let mut waiting = delivery.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_first = waiting.is_empty();
+    waiting.extend_from_slice(touched);
+    drop(waiting);
+    if is_first {
+        delivery.wake.notify_one();
+    }
+}
+
 /// One fan-out; what it queues leaves soon after it is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -81,15 +127,15 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        if let Some(first) = self.touched.first() {
-            let delivery = first.engine().delivery.clone();
-            let mut waiting = delivery.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_first = waiting.is_empty();
-            waiting.extend(self.touched.drain(..));
-            drop(waiting);
-            if is_first {
-                delivery.wake.notify_one();
+        let is_held = TOUCHED.with_borrow_mut(|touched| match touched {
+            Some(touched) => {
+                touched.extend(self.touched.drain(..));
+                true
             }
+            None => false,
+        });
+        if !is_held {
+            schedule(&self.touched);
         }
     }
 }

@@ -45,7 +45,7 @@ use sessions::Sessions;
 use websocket::Driver;
 
 pub(crate) use connection::{Closing, Connection};
-pub(crate) use delivery::Batch;
+pub(crate) use delivery::{Batch, together};
 pub use handshake::Headers;
 pub(crate) use outgoing::Outgoing;
 

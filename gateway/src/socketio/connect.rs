@@ -1,8 +1,10 @@
 //! A client connects to a namespace.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::poll_immediate;
 use serde_json::json;
 
 use super::inbox::guarded;
@@ -31,11 +33,26 @@ pub(super) async fn admit(socket: &Socket) {
         socket.set_connected();
     });
     if is_connected {
-        socket.client().connection().flush();
-        tokio::time::sleep(SETTLE).await;
+        connected(socket, door).await;
+    }
+}
+
+/// Tells every handler that the client is connected. What they emit at once leaves a little later than the packet that says so.
+async fn connected(socket: &Socket, door: &Arc<Door>) {
+    let connection = socket.client().connection();
+    connection.hold();
+    let mut telling = pin!(async {
         for handler in &door.handlers {
             guarded(handler.connected(socket)).await;
         }
+    });
+    let told = poll_immediate(&mut telling).await;
+    if connection.has_waiting() {
+        tokio::time::sleep(SETTLE).await;
+    }
+    connection.release();
+    if told.is_none() {
+        telling.await;
     }
 }
 

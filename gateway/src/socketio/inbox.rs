@@ -4,7 +4,9 @@
 //! the rest becomes a task, and what follows queues up behind it. When the queue is full nothing more is read from the client.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +14,9 @@ use futures_util::FutureExt;
 use metrics::counter;
 use tokio::time::Instant;
 
-use super::connect;
 use super::socket::Socket;
+use super::{Server, connect};
+use crate::engine::together;
 use crate::{DisconnectReason, Event, metric};
 
 /// How long the events of a socket that is gone are still handled. What waits then for a slow handler is dropped.
@@ -92,7 +95,7 @@ impl Inbox {
                 // Whoever ends a socket may be in the middle of something.
                 let socket = socket.clone();
                 let server = socket.client().server().clone();
-                server.spawn(work(socket, Work::Disconnect(reason)));
+                go_on(&server, Box::pin(work(socket, Work::Disconnect(reason))));
             }
         }
     }
@@ -159,9 +162,14 @@ fn size(event: &Event) -> usize {
 fn work_here(socket: Socket, first: Work) {
     let server = socket.client().server().clone();
     let mut work = Box::pin(work(socket, first));
-    if work.as_mut().now_or_never().is_none() {
-        server.spawn(work);
+    if together(|| work.as_mut().now_or_never()).is_none() {
+        go_on(&server, work);
     }
+}
+
+/// Works in a task.
+fn go_on(server: &Server, mut work: Pin<Box<impl Future<Output = ()> + Send + 'static>>) {
+    server.spawn(poll_fn(move |cx| together(|| work.as_mut().poll(cx))));
 }
 
 /// Works until nothing waits.
