@@ -25,8 +25,11 @@ pub enum Command {
     Disconnect {
         /// The namespace of the socket.
         namespace: ByteString,
-        /// The socket.
+        /// The socket; or the [room of a user](crate::user_room), which means all sockets of that user on all hosts.
         sid: String,
+        /// Close the client's whole connection, with its sockets in other namespaces.
+        /// python-socketio hosts pass over this and disconnect from the namespace.
+        connection: bool,
     },
 }
 

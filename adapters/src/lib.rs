@@ -24,6 +24,7 @@ mod pubsub;
 #[cfg(feature = "socketioxide")]
 pub mod socketioxide;
 pub mod url;
+mod users;
 pub mod wire;
 
 pub use args::{Args, ArgsError, EncodeError, EventName};
@@ -43,3 +44,4 @@ pub use log_limit::LogLimit;
 pub use manager::{ClientManager, SocketInfo, Status};
 pub use metric::describe as describe_metrics;
 pub use pubsub::{AckStream, ManagerOptions, PubSubManager};
+pub use users::{BindError, UserPolicy, is_reserved, user_room};

@@ -37,11 +37,20 @@ pub trait LocalSockets: Debug + Send + Sync + 'static {
     /// When the room is that of a socket: no event would reach it any more.
     fn close_room(&self, namespace: &str, room: &str) -> Result<(), RoomIsSid>;
 
-    /// Disconnects a socket of this host from its namespace; nothing happens for a socket of another host.
-    fn disconnect(&self, namespace: &str, sid: &str);
+    /// Disconnects a socket of this host from its namespace, or closes its client's whole `connection`; nothing happens for
+    /// a socket of another host.
+    fn disconnect(&self, namespace: &str, sid: &str, connection: bool);
 
     /// The sockets of this host that are meant, with their rooms.
     fn sockets(&self, namespace: &str, target: &Target) -> Vec<SocketInfo>;
+
+    /// A user has come online in a namespace: the first socket anywhere in the cluster; or has gone: the last one, or the hosts that held
+    /// them. Called on each host, in order for one user and never twice the same; what comes and goes faster than this returns may be
+    /// left out. No lock of the manager is held meanwhile.
+    fn user_changed(&self, _namespace: &str, _user: &str, _is_online: bool) {}
+
+    /// The code of another host has emitted an event to that of this one. See [`ClientManager::server_side_emit`](crate::ClientManager::server_side_emit).
+    fn server_side_event(&self, _namespace: &str, _event: &str, _args: Args) {}
 }
 
 /// A client's answer to an event.

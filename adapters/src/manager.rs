@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::{AckStream, Command, Emit, LocalSockets, ManagerError, Membership, Target};
+use crate::{AckStream, Args, BindError, Command, Emit, LocalSockets, ManagerError, Membership, Target, UserPolicy};
 
 /// What makes many hosts look like one.
 ///
@@ -45,6 +45,13 @@ pub trait ClientManager: Debug + Send + Sync + 'static {
     /// As [`send`](Self::send); and for a write-only manager, which nobody could answer.
     async fn emit_with_ack(&self, emit: Emit, timeout: Duration) -> Result<AckStream, ManagerError>;
 
+    /// Hands an event to the code of all other Hallporter hosts, by their [`LocalSockets::server_side_event`], and to no client. Each
+    /// hears the events of one host in their order, and at most once.
+    ///
+    /// # Errors
+    /// When the broker did not take the message; and for a write-only manager.
+    async fn server_side_emit(&self, namespace: &str, event: &str, args: Args) -> Result<(), ManagerError>;
+
     /// The sockets of all Hallporter hosts that are meant. Hosts of python-socketio cannot be asked.
     ///
     /// # Errors
@@ -53,6 +60,46 @@ pub trait ClientManager: Debug + Send + Sync + 'static {
 
     /// The Hallporter hosts that are alive, this one included.
     fn hosts(&self) -> Vec<String>;
+
+    /// Binds a socket of this host to a user, and puts it into the [room of that user](crate::user_room). Until
+    /// [`unbind_user`](Self::unbind_user) the user is online in that namespace.
+    /// A socket bound to another user before is that one's no longer; for a socket that is not here (any more) nothing happens.
+    ///
+    /// The policy is held over the cluster. With [`UserPolicy::ReplaceOld`] older sockets of the user are disconnected from the namespace, here at
+    /// once and elsewhere as soon as the other hosts hear of it. With [`UserPolicy::RefuseNew`] all hosts are asked first; one that does not answer
+    /// while three canary intervals pass counts as dead. When hosts that could not hear each other find that both hold the user, the
+    /// older or the newer sockets go, as the policy says.
+    ///
+    /// Other hosts are told in the background; those that miss it notice by the next heartbeat.
+    ///
+    /// # Errors
+    /// [`BindError::Taken`] with `RefuseNew`, when the user is online or another host was first. Also with `RefuseNew`, when the broker is away, since
+    /// nobody can be asked; and for a write-only manager.
+    async fn bind_user(&self, namespace: &str, sid: &str, user: &str, policy: UserPolicy) -> Result<(), BindError>;
+
+    /// Takes a socket of this host from its user. To be called for every socket that goes, after [`LocalSockets::has`] has ceased to tell
+    /// of it, and with no lock held that `LocalSockets` takes; the gateway does so, a socketioxide server has to in its disconnect handlers.
+    /// Returns at once; nothing happens for a socket without a user.
+    fn unbind_user(&self, namespace: &str, sid: &str);
+
+    /// The users online in a namespace, over the cluster, in no order. Answered from memory, as are the next two.
+    fn users(&self, namespace: &str) -> Vec<String>;
+
+    /// How many users are online in a namespace; each counts once, however many sockets they have.
+    fn user_count(&self, namespace: &str) -> usize;
+
+    /// Whether a user is online in a namespace.
+    fn is_online(&self, namespace: &str, user: &str) -> bool;
+
+    /// Whether this host runs what runs once in the cluster: the oldest of the Hallporter hosts that are alive does.
+    ///
+    /// A host leads one canary interval after it began to listen at the earliest, in which it hears of older ones; in memory at once.
+    /// The next host leads as soon as this one says farewell, or after three and a quarter intervals of silence; a host that does not hear itself
+    /// stops to lead after two and a quarter. Two may lead for a moment while the broker keeps them apart, or when a host was frozen and goes on.
+    fn leads(&self) -> watch::Receiver<bool>;
+
+    /// The sockets of this host; `None` for a write-only manager.
+    fn local(&self) -> Option<&Arc<dyn LocalSockets>>;
 
     /// How the connection to the broker is, and every change of it.
     fn status(&self) -> watch::Receiver<Status>;
@@ -97,13 +144,18 @@ pub trait ClientManager: Debug + Send + Sync + 'static {
         self.send(Command::CloseRoom { namespace, room }).await
     }
 
-    /// Disconnects a socket, wherever it is, from its namespace.
+    /// Disconnects a socket, wherever it is, from its namespace; or all sockets of a user, whose [room](crate::user_room) is given for the sid.
     ///
     /// # Errors
     /// See [`send`](Self::send).
     async fn disconnect(&self, namespace: &str, sid: &str) -> Result<(), ManagerError> {
         let (namespace, sid) = (ByteString::from(namespace), sid.to_owned());
-        self.send(Command::Disconnect { namespace, sid }).await
+        self.send(Command::Disconnect {
+            namespace,
+            sid,
+            connection: false,
+        })
+        .await
     }
 }
 

@@ -13,6 +13,8 @@ pub(crate) const BROKER_PUBLISH_SECONDS: &str = "hallporter_broker_publish_secon
 pub(crate) const BROKER_UP: &str = "hallporter_broker_up";
 pub(crate) const ACKS_DROPPED: &str = "hallporter_acks_dropped_total";
 pub(crate) const HOSTS: &str = "hallporter_hosts";
+pub(crate) const USERS_ONLINE: &str = "hallporter_users_online";
+pub(crate) const USERS_PASSED_OVER: &str = "hallporter_users_passed_over_total";
 #[cfg(feature = "socketioxide")]
 pub(crate) const DELIVERIES_DROPPED: &str = "hallporter_deliveries_dropped_total";
 
@@ -61,6 +63,15 @@ pub fn describe() {
     );
     describe_counter!(ACKS_DROPPED, Unit::Count, "Acks that could not be passed on, by reason");
     describe_gauge!(HOSTS, "Hallporter hosts alive in the cluster, this one included");
+    describe_gauge!(
+        USERS_ONLINE,
+        "Users online over the cluster as this host knows them, counted once for each namespace"
+    );
+    describe_counter!(
+        USERS_PASSED_OVER,
+        Unit::Count,
+        "Users of other hosts that found no room, by reason"
+    );
     #[cfg(feature = "socketioxide")]
     describe_counter!(
         DELIVERIES_DROPPED,

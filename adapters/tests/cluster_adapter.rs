@@ -10,7 +10,7 @@ use futures_util::{SinkExt, StreamExt};
 use hallporter_adapters::broker::{MemoryBroker, MemoryHub};
 use hallporter_adapters::socketioxide::{ClusterAdapter, ClusterState};
 use hallporter_adapters::wire::PythonWire;
-use hallporter_adapters::{ClientManager, ManagerOptions, MemoryManager};
+use hallporter_adapters::{ClientManager, Command, ManagerOptions, MemoryManager, UserPolicy, user_room};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use socketioxide::SocketIo;
@@ -372,4 +372,26 @@ async fn sockets_are_disconnected_on_both_servers() {
     stage.a.io.emit("e", &1).await.unwrap();
     assert_eq!(stage.a2.next().await, r#"42["e",1]"#);
     assert_eq!(stage.a.io.fetch_sockets().await.unwrap().len(), 1);
+}
+
+/// A user is reached and disconnected by their room; socketioxide cannot close a connection, so all its namespaces are.
+#[tokio::test]
+async fn a_user_is_bound_and_disconnected() {
+    let mut stage = Stage::new().await;
+    let sid = stage.b1.sid();
+    let bound = stage.b.manager.bind_user("/", &sid, "ann", UserPolicy::Many).await;
+    bound.unwrap();
+    stage.a.io.to(user_room("ann")).emit("e", &1).await.unwrap();
+    assert_eq!(stage.b1.next().await, r#"42["e",1]"#);
+    stage.b1.send("40/chat,").await;
+    assert!(stage.b1.next().await.starts_with("40/chat,"));
+    let whole = Command::Disconnect {
+        namespace: "/".into(),
+        sid: user_room("ann"),
+        connection: true,
+    };
+    stage.a.manager.send(whole).await.unwrap();
+    let mut left = [stage.b1.next().await, stage.b1.next().await];
+    left.sort();
+    assert_eq!(left, ["41", "41/chat,"]);
 }

@@ -219,7 +219,7 @@ impl LocalSockets for Slow {
     fn close_room(&self, _: &str, _: &str) -> Result<(), RoomIsSid> {
         Ok(())
     }
-    fn disconnect(&self, _: &str, _: &str) {}
+    fn disconnect(&self, _: &str, _: &str, _: bool) {}
     fn sockets(&self, _: &str, _: &Target) -> Vec<SocketInfo> {
         Vec::new()
     }

@@ -11,6 +11,8 @@
 //! // A tuple is several arguments.
 //! emitter.to("lobby").emit("moved", &(3, "knight", [1, 2])).await?;
 //! emitter.enter_room("Q3lJx0p5kz2bTq0U", "lobby").await?;
+//! // All sockets of a user, wherever they are.
+//! emitter.to_user("ann").emit("paid", &()).await?;
 //! # Ok(()) }
 //! ```
 //!
@@ -30,6 +32,7 @@ pub use hallporter_adapters::url::UrlError;
 use hallporter_adapters::{
     Args, ClientManager, Command, Emit, EventName, Membership, Target, manager,
     url::{BrokerUrl, Scheme},
+    user_room,
 };
 pub use hallporter_adapters::{EncodeError, ManagerError, ManagerOptions};
 
@@ -170,6 +173,12 @@ impl Emitter {
         emitter
     }
 
+    /// Only to the sockets of this user, wherever they are, and to the rooms and users named before.
+    #[must_use]
+    pub fn to_user(&self, user: &str) -> Self {
+        self.to(user_room(user))
+    }
+
     /// Not to this sid, nor to those named before. On Hallporter gateways it may also be a room.
     #[must_use]
     pub fn except(&self, sid: impl Into<String>) -> Self {
@@ -253,7 +262,16 @@ impl Emitter {
         self.send(Ok(Command::Disconnect {
             namespace: self.namespace.clone(),
             sid: sid.into(),
+            connection: false,
         }))
+    }
+
+    /// Disconnects all sockets of a user from this namespace, on every gateway.
+    ///
+    /// # Errors
+    /// When the broker does not take the message.
+    pub fn disconnect_user(&self, user: &str) -> impl Sending + use<> {
+        self.disconnect(&user_room(user))
     }
 
     /// By the buffer, if there is one.

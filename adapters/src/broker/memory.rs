@@ -70,6 +70,10 @@ impl Broker for MemoryBroker {
         Some(topics.map(|topic| self.hub.listeners(topic).len()))
     }
 
+    fn is_alone(&self, topic: &str) -> bool {
+        self.hub.listeners(topic).len() == 1
+    }
+
     async fn listen(
         &self,
         topics: &[String],

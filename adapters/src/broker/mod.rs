@@ -57,6 +57,11 @@ pub trait Broker: Debug + Send + Sync + 'static {
     /// How many listen on each of two topics at one moment, where the broker can tell.
     fn listeners(&self, topics: [&str; 2]) -> impl Future<Output = Option<[usize; 2]>> + Send;
 
+    /// Whether it is certain that nobody else listens on a topic, nor will when others come back: only within a process.
+    fn is_alone(&self, _topic: &str) -> bool {
+        false
+    }
+
     /// Subscribes to the topics. The stream ends when the connection does.
     ///
     /// # Errors

@@ -24,14 +24,18 @@ impl<C: Whole + Clone> Slot<C> {
     /// The connection there is, or the one that `open` makes.
     ///
     /// Those who come while a connection is being made wait for it, but none longer than making one may take.
-    pub(super) async fn get(&self, open: impl Future<Output = Result<C, BrokerError>>) -> Result<C, BrokerError> {
+    pub(super) async fn get<F>(&self, open: impl FnOnce() -> F) -> Result<C, BrokerError>
+    where
+        F: Future<Output = Result<C, BrokerError>>,
+    {
         let connection = async {
             let mut slot = self.0.lock().await;
             if let Some(connection) = slot.as_ref().filter(|connection| connection.is_whole()) {
                 return Ok(connection.clone());
             }
             *slot = None;
-            Ok(slot.insert(open.await?).clone())
+            // Making one takes tens of kilobytes, which no message needs that finds one made.
+            Ok(slot.insert(Box::pin(open()).await?).clone())
         };
         within(connection).await
     }

@@ -110,6 +110,25 @@ pub async fn lost(cluster: &dyn Cluster) {
     }
 }
 
+/// Nobody waits for a client that goes without an answer.
+pub async fn of_who_goes(cluster: &dyn Cluster) {
+    let stage = Stage::new(cluster);
+    let [a, b] = stage.hosts().await;
+    for sids in [&["a1"][..], &["b1"], &["a1", "b1"]] {
+        a.connect("a1", &[]);
+        b.connect("b1", &[]);
+        let asked = a.ask(emit(rooms(sids), "e", &1), LONG).await;
+        for (host, sid) in [(&a, "a1"), (&b, "b1")] {
+            let count = usize::from(sids.contains(&sid));
+            host.sockets
+                .until("an event", |sockets| sockets.count("/", sid) == count)
+                .await;
+            host.sockets.end("/", sid);
+        }
+        assert_eq!(all(asked).await.1, sids.len(), "{sids:?}");
+    }
+}
+
 /// Attachments of an ack survive the way between hosts.
 pub async fn binary(cluster: &dyn Cluster) {
     let stage = Stage::new(cluster);

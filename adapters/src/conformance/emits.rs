@@ -112,13 +112,14 @@ pub async fn past_some(cluster: &dyn Cluster) {
 pub async fn by_namespace(cluster: &dyn Cluster) {
     let stage = Stage::new(cluster);
     let [a, b] = stage.hosts().await;
-    for host in [&a, &b] {
+    for (host, sid) in [(&a, "s"), (&b, "t")] {
         for namespace in ["/", "/chat", "/chat/é"] {
-            host.sockets.connect(namespace, "s");
-            host.sockets.join(namespace, "s", &["r"]);
+            host.sockets.connect(namespace, sid);
+            host.sockets.join(namespace, sid, &["r"]);
         }
     }
-    for (number, target) in [Target::all(), rooms(&["r"]), rooms(&["s"])].into_iter().enumerate() {
+    let targets = [Target::all(), rooms(&["r"]), rooms(&["s", "t"])];
+    for (number, target) in targets.into_iter().enumerate() {
         for namespace in ["/chat", "/chat/é", "/nobody's"] {
             let emit = Emit {
                 namespace: namespace.into(),
@@ -128,10 +129,10 @@ pub async fn by_namespace(cluster: &dyn Cluster) {
         }
     }
     stage.settle(&[&a, &b]).await;
-    for host in [&a, &b] {
-        assert_eq!(host.heard("s"), NOTHING);
+    for (host, sid) in [(&a, "s"), (&b, "t")] {
+        assert_eq!(host.heard(sid), NOTHING);
         for namespace in ["/chat", "/chat/é"] {
-            let received = host.sockets.received(namespace, "s");
+            let received = host.sockets.received(namespace, sid);
             let names: Vec<String> = received.iter().map(|emit| emit.event.decode()).collect();
             assert_eq!(names, [namespace; 3]);
         }

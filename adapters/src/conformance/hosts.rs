@@ -1,8 +1,10 @@
 //! Hosts know each other, and ask each other.
 
+use bytes::Bytes;
+
 use super::Cluster;
 use super::stage::{Host, Stage, except, rooms};
-use crate::{SocketInfo, Status, Target};
+use crate::{Args, ManagerError, SocketInfo, Status, Target};
 
 /// A host that comes or closes is seen by the others at once.
 pub async fn come_and_go(cluster: &dyn Cluster) {
@@ -81,6 +83,30 @@ pub async fn query_in_parts(cluster: &dyn Cluster) {
     let sockets = sids(&a, Target::all()).await;
     assert_eq!(sockets.len(), 500);
     assert_eq!(sockets[499].sid, "b0499");
+}
+
+/// The code of all other hosts hears an event, in order; that of this host, and clients, do not.
+pub async fn server_side_emit(cluster: &dyn Cluster) {
+    let stage = Stage::new(cluster);
+    let [a, b, c] = stage.hosts().await;
+    b.connect("b1", &[]);
+    let binary = Args::from_json_array(
+        r#"[{"_placeholder":true,"num":0},"\u20ac"]"#,
+        vec![Bytes::from_static(&[0, 255])],
+    );
+    let sent = [Args::none(), binary.expect("an attachment and a text")];
+    for args in &sent {
+        let emitted = a.manager.server_side_emit("/chat", "news", args.clone()).await;
+        emitted.expect("an event is published");
+    }
+    stage.settle(&[&a, &b, &c]).await;
+    let heard = sent.map(|args| ("/chat".to_owned(), "news".to_owned(), args));
+    assert_eq!(b.sockets.server_side_events(), heard);
+    assert_eq!(c.sockets.server_side_events(), heard);
+    assert_eq!(a.sockets.server_side_events(), []);
+    assert_eq!(b.heard("b1"), Vec::<String>::new());
+    let refused = stage.worker().server_side_emit("/", "news", Args::none()).await;
+    assert!(matches!(refused, Err(ManagerError::WriteOnly)), "{refused:?}");
 }
 
 /// Two clusters on one broker never hear each other.

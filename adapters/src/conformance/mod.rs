@@ -50,6 +50,7 @@ pub mod outage;
 mod recording;
 pub mod rooms;
 mod stage;
+pub mod users;
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -136,9 +137,10 @@ macro_rules! cases {
 pub const CASES: &[Case] = cases! {
     emits: to_a_room, to_everyone, to_several_rooms, to_a_sid, to_nobody, past_some, by_namespace, by_a_worker;
     rooms: enter_and_leave, close, disconnect, what_is_here_is_not_published, room_is_sid;
-    acks: to_the_asking_host_alone, from_all_hosts, lost, binary, by_a_worker;
+    acks: to_the_asking_host_alone, from_all_hosts, lost, of_who_goes, binary, by_a_worker;
     messages: payloads, volatile, garbage, too_large, in_order;
-    hosts: come_and_go, query, query_in_parts, clusters_apart;
+    hosts: come_and_go, query, query_in_parts, server_side_emit, clusters_apart;
+    users: online, hosts_go, replace_old, refuse_new, to_a_user, one_leads;
     outage: messages_flow_again;
 };
 

@@ -25,6 +25,8 @@ pub struct RecordingSockets {
 struct State {
     sockets: BTreeMap<(String, String), Socket>,
     calls: Vec<Command>,
+    user_changes: Vec<(String, String, bool)>,
+    server_side: Vec<(String, String, Args)>,
 }
 
 struct Socket {
@@ -103,6 +105,15 @@ impl RecordingSockets {
         });
     }
 
+    /// A socket goes by itself.
+    pub fn end(&self, namespace: &str, sid: &str) {
+        self.state.send_modify(|state| {
+            if let Some(socket) = state.socket(namespace, sid) {
+                socket.connected = false;
+            }
+        });
+    }
+
     /// What a socket has been sent, in order.
     pub fn received(&self, namespace: &str, sid: &str) -> Vec<Emit> {
         self.with(namespace, sid, |socket| socket.received.clone())
@@ -123,6 +134,18 @@ impl RecordingSockets {
     /// The commands, but emits, that were carried out here, whether or not the socket was here.
     pub fn calls(&self) -> Vec<Command> {
         self.state.borrow().calls.clone()
+    }
+
+    /// The users of a namespace that came online or went, in order.
+    pub fn user_changes(&self, namespace: &str) -> Vec<(String, bool)> {
+        let state = self.state.borrow();
+        let changes = state.user_changes.iter().filter(|(name, ..)| name == namespace);
+        changes.map(|(_, user, is_online)| (user.clone(), *is_online)).collect()
+    }
+
+    /// The events that the code of other hosts has emitted, in order: namespace, name, arguments.
+    pub fn server_side_events(&self) -> Vec<(String, String, Args)> {
+        self.state.borrow().server_side.clone()
     }
 
     /// Waits until something has come about.
@@ -178,17 +201,21 @@ impl LocalSockets for RecordingSockets {
                 .collect()
         });
         let asked = answers.len();
-        let emit = emit.clone();
+        let (emit, mut state) = (emit.clone(), self.state.subscribe());
         tokio::spawn(async move {
-            let mut missing = false;
+            let mut owing = Vec::new();
             for (sid, answer) in answers {
                 match answer(&emit) {
                     Some(args) => drop(acks.send(Ack { sid: Some(sid), args }).await),
-                    None => missing = true,
+                    None => owing.push((emit.namespace.to_string(), sid)),
                 }
             }
-            if missing {
-                let _ = tokio::time::timeout(timeout, acks.closed()).await;
+            let is_here = |state: &State, owing: &_| state.sockets.get(owing).is_some_and(|socket| socket.connected);
+            let all_gone = state.wait_for(|state| !owing.iter().any(|owing| is_here(state, owing)));
+            tokio::select! {
+                _ = all_gone => {}
+                () = acks.closed() => {}
+                () = tokio::time::sleep(timeout) => {}
             }
         });
         asked
@@ -244,7 +271,7 @@ impl LocalSockets for RecordingSockets {
         })
     }
 
-    fn disconnect(&self, namespace: &str, sid: &str) {
+    fn disconnect(&self, namespace: &str, sid: &str, connection: bool) {
         self.change(|state| {
             let (name, gone) = (namespace.into(), sid.to_owned());
             Self::call(
@@ -252,12 +279,23 @@ impl LocalSockets for RecordingSockets {
                 Command::Disconnect {
                     namespace: name,
                     sid: gone,
+                    connection,
                 },
             );
             if let Some(socket) = state.socket(namespace, sid) {
                 socket.connected = false;
             }
         });
+    }
+
+    fn user_changed(&self, namespace: &str, user: &str, is_online: bool) {
+        let change = (namespace.to_owned(), user.to_owned(), is_online);
+        self.change(|state| state.user_changes.push(change));
+    }
+
+    fn server_side_event(&self, namespace: &str, event: &str, args: Args) {
+        let event = (namespace.to_owned(), event.to_owned(), args);
+        self.change(|state| state.server_side.push(event));
     }
 
     fn sockets(&self, namespace: &str, target: &Target) -> Vec<SocketInfo> {

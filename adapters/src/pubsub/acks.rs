@@ -22,6 +22,9 @@ const QUEUE: usize = 4096;
 /// with other brokers that is known once one has passed on an ack or asked for one.
 #[derive(Debug)]
 pub struct AckStream {
+    /// What is asked of clients of this host, until all have answered or gone.
+    here: Option<Here>,
+    /// What clients of other hosts answer.
     acks: mpsc::Receiver<Ack>,
     expected: watch::Receiver<Expected>,
     foreign: Arc<ForeignHosts>,
@@ -29,9 +32,33 @@ pub struct AckStream {
     foreign_listeners: Option<usize>,
     deadline: Instant,
     received: usize,
+    /// Clients of this host that have gone or taken too long.
+    lost_here: usize,
     over: bool,
     /// Makes the answers of other hosts find their way here.
     entry: Entry<Ask>,
+}
+
+/// Clients of this host that were asked.
+#[derive(Debug)]
+struct Here {
+    answers: mpsc::Receiver<Ack>,
+    /// How many have not answered.
+    left: usize,
+}
+
+impl Here {
+    /// The next answer; `None` when there will be no more.
+    async fn next(here: &mut Option<Self>) -> Option<Ack> {
+        match here {
+            Some(here) => here
+                .answers
+                .recv()
+                .await
+                .inspect(|_| here.left = here.left.saturating_sub(1)),
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// An emit whose acks are being waited for.
@@ -45,6 +72,8 @@ pub(super) struct Ask {
 #[derive(Debug)]
 struct Expected {
     count: usize,
+    /// Of those of other hosts, how many have gone or taken too long.
+    lost: usize,
     /// Hosts that have not said yet how many clients they asked.
     unheard: HashSet<String>,
     /// Hosts that have; one that was not known when the asking began may be among them.
@@ -79,15 +108,6 @@ impl ForeignHosts {
 }
 
 impl Ask {
-    pub(super) fn sender(&self) -> mpsc::Sender<Ack> {
-        self.acks.clone()
-    }
-
-    /// So many clients of this host were asked.
-    pub(super) fn asked(&self, count: usize) {
-        self.expected.send_modify(|expected| expected.count += count);
-    }
-
     /// An ack came from another host. Returns whether there was room for it.
     pub(super) fn answer(&self, ack: Ack) -> bool {
         !matches!(self.acks.try_send(ack), Err(mpsc::error::TrySendError::Full(_)))
@@ -103,6 +123,12 @@ impl Ask {
             }
             first
         });
+    }
+
+    /// Clients of another host that were asked will not answer.
+    pub(super) fn lost(&self, count: usize) {
+        self.expected
+            .send_modify(|expected| expected.lost = expected.lost.saturating_add(count));
     }
 
     /// Another host left. What it had not said yet it will not say.
@@ -125,11 +151,13 @@ impl AckStream {
         let (sender, acks) = mpsc::channel(QUEUE);
         let expected = watch::Sender::new(Expected {
             count: 0,
+            lost: 0,
             unheard: others,
             heard: HashSet::new(),
         });
         let ask = Ask { acks: sender, expected };
         let stream = Self {
+            here: None,
             acks,
             expected: ask.expected.subscribe(),
             entry: asks.insert(ask.clone())?,
@@ -137,9 +165,24 @@ impl AckStream {
             foreign_listeners: None,
             deadline: Instant::now() + timeout,
             received: 0,
+            lost_here: 0,
             over: false,
         };
         Ok((stream, ask))
+    }
+
+    /// Asks clients of this host: `deliver` is given where their answers go, and tells how many are asked.
+    pub(super) fn ask_here(&mut self, ask: &Ask, deliver: impl FnOnce(mpsc::Sender<Ack>) -> usize) {
+        let (sender, answers) = mpsc::channel(QUEUE);
+        let left = deliver(sender);
+        ask.expected.send_modify(|expected| expected.count += left);
+        self.here = Some(Here { answers, left });
+    }
+
+    /// Only clients of this host are asked.
+    pub(super) fn nobody_else(&mut self, ask: &Ask) {
+        ask.expected.send_modify(|expected| expected.unheard.clear());
+        self.foreign_listeners = Some(0);
     }
 
     /// So many foreign hosts listen, where the broker can tell.
@@ -170,6 +213,13 @@ impl AckStream {
                 break;
             }
             tokio::select! {
+                ack = Here::next(&mut self.here) => match ack {
+                    Some(ack) => {
+                        self.received += 1;
+                        return Some(ack);
+                    }
+                    None => self.lost_here = self.here.take().map_or(0, |here| here.left),
+                },
                 Some(ack) = self.acks.recv() => {
                     self.received += 1;
                     return Some(ack);
@@ -201,6 +251,7 @@ impl AckStream {
             Some(count) => count > 0,
             None => self.foreign.hold_clients() || (expected.count == 0 && self.foreign.were_heard()),
         };
-        expected.unheard.is_empty() && self.received >= expected.count && !foreign_may_answer
+        let settled = self.received + self.lost_here + expected.lost;
+        expected.unheard.is_empty() && settled >= expected.count && !foreign_may_answer
     }
 }

@@ -62,6 +62,12 @@ impl Canary {
         self.measure();
     }
 
+    /// Whether one came back lately: within the patience.
+    pub(super) fn is_heard(&self) -> bool {
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.elapsed() < self.patience()
+    }
+
     /// Tells the metric how long ago the newest came back.
     fn measure(&self) {
         let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::presence::UserMessage;
 use crate::{Ack, Args, SocketInfo, Target};
 
 /// The topics that only Hallporter hosts listen on.
@@ -33,7 +34,11 @@ impl HostTopics {
 #[serde(rename_all = "snake_case")]
 pub(super) enum HostMessage {
     /// The host is there. Sent again and again; the sender hears it too, and so knows that it hears.
-    Alive { host: String },
+    Alive {
+        host: String,
+        #[serde(flatten)]
+        digest: Digest,
+    },
     /// The host is leaving.
     Gone { host: String },
     /// Which sockets does everyone have?
@@ -52,6 +57,8 @@ pub(super) enum HostMessage {
     },
     /// So many clients of this host were asked for an ack.
     Expect { host: String, id: u64, count: usize },
+    /// So many of them have gone without an answer, or taken too long.
+    Lost { id: u64, count: usize },
     /// One of them answered.
     Ack {
         id: u64,
@@ -59,22 +66,59 @@ pub(super) enum HostMessage {
         args: Box<RawValue>,
         attachments: Vec<String>,
     },
+    /// Something about users.
+    Users(UserMessage),
+    /// An event for the code of all other hosts.
+    ServerSideEvent {
+        host: String,
+        namespace: String,
+        event: String,
+        args: Box<RawValue>,
+        attachments: Vec<String>,
+    },
+}
+
+/// What a heartbeat tells beside that its host is alive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Digest {
+    /// Which host leads: the lowest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rank: Option<u64>,
+    /// The number of the newest changes of users that the host has told.
+    pub(super) users: u64,
+    /// The largest stamp that it has seen.
+    pub(super) stamp: u64,
 }
 
 impl HostMessage {
     /// # Errors
     /// When the arguments are not JSON, which an engine that checks them never hands out.
     pub(super) fn ack(id: u64, ack: &Ack) -> Result<Self, serde_json::Error> {
+        let (args, attachments) = encode_args(&ack.args)?;
         Ok(Self::Ack {
             id,
             sid: ack.sid.clone(),
-            args: RawValue::from_string(ack.args.to_json_array())?,
-            attachments: ack
-                .args
-                .attachments()
-                .iter()
-                .map(|bytes| BASE64_STANDARD.encode(bytes))
-                .collect(),
+            args,
+            attachments,
+        })
+    }
+
+    /// # Errors
+    /// As [`ack`](Self::ack).
+    pub(super) fn server_side_event(
+        host: &str,
+        namespace: &str,
+        event: &str,
+        args: &Args,
+    ) -> Result<Self, serde_json::Error> {
+        let (args, attachments) = encode_args(args)?;
+        Ok(Self::ServerSideEvent {
+            host: host.to_owned(),
+            namespace: namespace.to_owned(),
+            event: event.to_owned(),
+            args,
+            attachments,
         })
     }
 
@@ -88,8 +132,13 @@ impl HostMessage {
     }
 }
 
-/// The arguments of an ack as they came; `None` when an attachment is not base64.
-pub(super) fn ack_args(args: &RawValue, attachments: &[String]) -> Option<Args> {
+fn encode_args(args: &Args) -> Result<(Box<RawValue>, Vec<String>), serde_json::Error> {
+    let attachments = args.attachments().iter().map(|bytes| BASE64_STANDARD.encode(bytes));
+    Ok((RawValue::from_string(args.to_json_array())?, attachments.collect()))
+}
+
+/// Arguments as they came; `None` when an attachment is not base64.
+pub(super) fn decode_args(args: &RawValue, attachments: &[String]) -> Option<Args> {
     let attachments = attachments
         .iter()
         .map(|text| BASE64_STANDARD.decode(text).map(Bytes::from));

@@ -25,9 +25,26 @@ pub(super) struct Hosts {
 /// When each host was last heard of.
 #[derive(Debug, Default)]
 struct Seen {
-    alive: HashMap<String, Instant>,
+    alive: HashMap<String, Alive>,
     /// Hosts that said farewell. An id is never used again, so a heartbeat that comes later was sent before.
     gone: HashMap<String, Instant>,
+}
+
+#[derive(Debug)]
+struct Alive {
+    last: Instant,
+    /// See [`Lead`](super::lead::Lead).
+    rank: Option<u64>,
+}
+
+/// What a heartbeat is to this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beat {
+    /// Of a host not known before.
+    New,
+    Known,
+    /// Of this host itself, of one that has said farewell, or of one too many.
+    Ignored,
 }
 
 impl Hosts {
@@ -44,14 +61,18 @@ impl Hosts {
         self.patience
     }
 
-    /// A host showed itself. Returns whether it is new.
-    pub(super) fn alive(&self, host: String) -> bool {
+    /// A host showed itself.
+    pub(super) fn alive(&self, host: String, rank: Option<u64>) -> Beat {
         self.change(|seen| {
             let full = seen.alive.len() >= MAX_HOSTS && !seen.alive.contains_key(&host);
             if full || host == self.own || seen.gone.contains_key(&host) {
-                return false;
+                return Beat::Ignored;
             }
-            seen.alive.insert(host, Instant::now()).is_none()
+            let last = Instant::now();
+            match seen.alive.insert(host, Alive { last, rank }) {
+                Some(_) => Beat::Known,
+                None => Beat::New,
+            }
         })
     }
 
@@ -70,10 +91,22 @@ impl Hosts {
         self.change(|seen| seen.alive.keys().cloned().collect())
     }
 
+    /// Whether a host that is alive has a lower rank, or the same and a lower id.
+    pub(super) fn has_senior(&self, rank: u64, own: &str) -> bool {
+        let is_senior = |(id, host): (&String, &Alive)| host.rank.is_some_and(|its| (its, id.as_str()) < (rank, own));
+        self.change(|seen| seen.alive.iter().any(is_senior))
+    }
+
+    /// The highest rank of a host that is alive; zero when none has one.
+    pub(super) fn highest_rank(&self) -> u64 {
+        let highest = |seen: &mut Seen| seen.alive.values().filter_map(|host| host.rank).max();
+        self.change(highest).unwrap_or_default()
+    }
+
     fn change<R>(&self, action: impl FnOnce(&mut Seen) -> R) -> R {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        seen.alive.retain(|_, last| now - *last < self.patience);
+        seen.alive.retain(|_, host| now - host.last < self.patience);
         seen.gone.retain(|_, last| now - *last < self.patience);
         let result = action(&mut seen);
         #[expect(clippy::cast_precision_loss, reason = "at most ten thousand")]
@@ -89,14 +122,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_host_that_falls_silent_is_forgotten() {
         let hosts = Hosts::new("me".into(), Duration::from_secs(1));
-        assert!(hosts.alive("a".into()) && hosts.alive("b".into()));
-        assert!(!hosts.alive("a".into()) && !hosts.alive("me".into()));
+        let alive = |host: &str| hosts.alive(host.into(), None);
+        assert_eq!([alive("a"), alive("b")], [Beat::New; 2]);
+        assert_eq!([alive("a"), alive("me")], [Beat::Known, Beat::Ignored]);
         tokio::time::advance(Duration::from_secs(2)).await;
-        hosts.alive("a".into());
+        alive("a");
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(hosts.others(), HashSet::from(["a".to_owned()]));
         hosts.gone("a");
-        assert!(hosts.others().is_empty() && !hosts.alive("a".into()));
+        assert_eq!((hosts.others().len(), alive("a")), (0, Beat::Ignored));
         tokio::time::advance(Duration::from_secs(3)).await;
         hosts.gone("b");
         assert_eq!(hosts.seen.lock().unwrap().gone.len(), 1, "farewells are forgotten too");

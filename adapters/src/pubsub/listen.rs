@@ -7,11 +7,14 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::{Stream, StreamExt};
 use metrics::{counter, gauge};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::host_message::{HostMessage, ack_args};
-use super::{Shared, query};
+use super::Shared;
+use super::answers::{Answers, callback_id};
+use super::host_message::{Digest, HostMessage, decode_args};
+use super::hosts::Beat;
+use super::parts::parts;
 use crate::broker::{Broker, Delivery};
 use crate::log_limit::LogLimit;
 use crate::wire::{Callback, Message, Wire};
@@ -32,6 +35,7 @@ pub(super) async fn listen<B: Broker, W: Wire>(shared: Arc<Shared<B, W>>) {
     let stop = shared.stop.clone();
     stop.run_until_cancelled(keep_listening(shared.clone())).await;
     gauge!(metric::BROKER_UP).set(0.0);
+    shared.lead.close();
     shared.status.send_replace(Status::Idle);
 }
 
@@ -181,7 +185,7 @@ impl<B: Broker, W: Wire> Listener<B, W> {
                         self.deliver_with_ack(&emit, asker, callback, ours);
                     }
                     (command, _, _) => {
-                        if let Err(error) = super::do_locally(self.local.as_ref(), &command) {
+                        if let Err(error) = self.shared.do_locally(self.local.as_ref(), &command) {
                             self.reject("room_is_sid", &error);
                         }
                     }
@@ -193,15 +197,12 @@ impl<B: Broker, W: Wire> Listener<B, W> {
     fn of_host(&self, message: HostMessage) -> Heard {
         let shared = &self.shared;
         match message {
-            HostMessage::Alive { host } if host == shared.host_id => return Heard::Own,
-            HostMessage::Alive { host } => {
-                if shared.hosts.alive(host) {
-                    // So that the newcomer need not wait for the next heartbeat.
-                    shared.spawn(|shared| async move { shared.show().await });
-                }
-            }
+            HostMessage::Alive { host, .. } if host == shared.host_id => return Heard::Own,
+            HostMessage::Alive { host, digest } => self.alive(host, digest),
             HostMessage::Gone { host } => {
                 shared.hosts.gone(&host);
+                shared.users.gone(self.local.as_ref(), &host);
+                shared.update_lead();
                 shared.asks.all().iter().for_each(|ask| ask.gone(&host));
                 shared.queries.all().iter().for_each(|query| query.gone(&host));
             }
@@ -227,17 +228,49 @@ impl<B: Broker, W: Wire> Listener<B, W> {
             HostMessage::Expect { host, id, count } => {
                 shared.asks.with(id, |ask| ask.expect(&host, count));
             }
+            HostMessage::Lost { id, count } => {
+                shared.asks.with(id, |ask| ask.lost(count));
+            }
             HostMessage::Ack {
                 id,
                 sid,
                 args,
                 attachments,
-            } => match ack_args(&args, &attachments) {
+            } => match decode_args(&args, &attachments) {
                 Some(args) => self.answered(Some(id), Ack { sid, args }),
                 None => self.reject("host_message", &"an ack whose arguments cannot be read"),
             },
+            HostMessage::Users(message) => shared.of_users(self.local.as_ref(), message),
+            HostMessage::ServerSideEvent { host, .. } if host == shared.host_id => {}
+            HostMessage::ServerSideEvent {
+                namespace,
+                event,
+                args,
+                attachments,
+                ..
+            } => match decode_args(&args, &attachments) {
+                Some(args) => self.local.server_side_event(&namespace, &event, args),
+                None => self.reject("host_message", &"an event whose arguments cannot be read"),
+            },
         }
         Heard::Other
+    }
+
+    /// Another host showed itself.
+    fn alive(&self, host: String, digest: Digest) {
+        let shared = &self.shared;
+        let beat = shared.hosts.alive(host.clone(), digest.rank);
+        if beat == Beat::Ignored {
+            return;
+        }
+        let question = shared
+            .users
+            .heard(&host, digest.users, digest.stamp, shared.canary.patience());
+        shared.ask_for_users(&host, question);
+        // So that a newcomer need not wait for the next heartbeat, nor the others for a rank.
+        if shared.update_lead() || beat == Beat::New {
+            shared.spawn(|shared| async move { shared.show().await });
+        }
     }
 
     /// Emits for another host, and passes on what the clients answer.
@@ -289,48 +322,9 @@ enum Heard {
     Other,
 }
 
-fn callback_id(callback: &Callback) -> Option<u64> {
-    callback.id.parse().ok()
-}
-
-/// The way back for the acks to an emit of another host.
-struct Answers<B, W> {
-    shared: Arc<Shared<B, W>>,
-    asker: String,
-    callback: Callback,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl<B: Broker, W: Wire> Answers<B, W> {
-    async fn answer_host(self, id: u64, count: usize, mut acks: mpsc::Receiver<Ack>) {
-        let host = self.shared.host_id.clone();
-        let expect = HostMessage::Expect { host, id, count };
-        self.shared.tell(&self.asker, &expect).await;
-        while let Some(ack) = acks.recv().await {
-            match HostMessage::ack(id, &ack) {
-                Ok(message) => drop(self.shared.tell(&self.asker, &message).await),
-                Err(_) => counter!(metric::ACKS_DROPPED, "reason" => "not_json").increment(1),
-            }
-        }
-    }
-
-    async fn answer_foreign_host(self, mut acks: mpsc::Receiver<Ack>) {
-        while let Some(Ack { args, .. }) = acks.recv().await {
-            let message = Message::Callback {
-                host_id: self.asker.clone(),
-                callback: self.callback.clone(),
-                args,
-            };
-            if let Err(error) = self.shared.publish(&message).await {
-                tracing::debug!(%error, "an ack did not reach its host, which will time out");
-            }
-        }
-    }
-}
-
 impl<B: Broker, W: Wire> Shared<B, W> {
     /// Does something beside the listening, until the host is closed.
-    fn spawn<F>(self: &Arc<Self>, action: impl FnOnce(Arc<Self>) -> F)
+    pub(super) fn spawn<F>(self: &Arc<Self>, action: impl FnOnce(Arc<Self>) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -340,7 +334,7 @@ impl<B: Broker, W: Wire> Shared<B, W> {
     }
 
     /// Messages come in: this host has heard itself. Logged when the broker was away.
-    fn is_there(&self) {
+    fn is_there(self: &Arc<Self>) {
         let was_away = match &*self.status.borrow() {
             Status::Listening => return,
             status => matches!(status, Status::Away(_)),
@@ -352,12 +346,16 @@ impl<B: Broker, W: Wire> Shared<B, W> {
             tracing::info!(url = self.broker.url(), "the broker is back");
         }
         self.status.send_replace(Status::Listening);
+        if self.update_lead() {
+            self.spawn(|shared| async move { shared.show().await });
+        }
     }
 
     /// Logged when it is news; what follows are attempts.
     fn is_away(&self, reason: String) {
         gauge!(metric::BROKER_UP).set(0.0);
         let before = self.status.send_replace(Status::Away(reason.clone()));
+        self.update_lead();
         if !matches!(before, Status::Away(_)) {
             tracing::warn!(
                 url = self.broker.url(),
@@ -367,14 +365,19 @@ impl<B: Broker, W: Wire> Shared<B, W> {
         }
     }
 
-    async fn show(&self) {
-        let host = self.host_id.clone();
-        let shown = self.publish_to(&self.topics.all, &HostMessage::Alive { host }).await;
+    pub(super) async fn show(&self) {
+        let (users, stamp) = self.users.digest();
+        let rank = self.lead.rank();
+        let alive = HostMessage::Alive {
+            host: self.host_id.clone(),
+            digest: Digest { rank, users, stamp },
+        };
+        let shown = self.publish_to(&self.topics.all, &alive).await;
         self.canary.sent(&shown);
     }
 
     /// Returns whether the broker has taken the message.
-    async fn tell(&self, host: &str, message: &HostMessage) -> bool {
+    pub(super) async fn tell(&self, host: &str, message: &HostMessage) -> bool {
         let told = self.publish_to(&self.topics.of(host), message).await;
         if let Err(error) = &told {
             tracing::debug!(%error, host_id = host, "an answer did not reach its host, which will time out");
@@ -383,7 +386,7 @@ impl<B: Broker, W: Wire> Shared<B, W> {
     }
 
     async fn tell_sockets(&self, host: &str, id: u64, sockets: Vec<SocketInfo>) {
-        let parts = query::parts(sockets, self.options.max_message);
+        let parts = parts(sockets, self.options.max_message);
         let last = parts.len() - 1;
         for (index, sockets) in parts.into_iter().enumerate() {
             let part = HostMessage::SocketsAre {

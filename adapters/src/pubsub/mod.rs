@@ -3,37 +3,46 @@
 //! - What a host asks for it does locally first, then publishes.
 //! - A host carries out what others publish, and passes over what carries its own id.
 //! - What concerns one socket is published only when the socket is not here.
-//! - What the wire lacks (heartbeats, ack counts, queries) travels between Hallporter hosts on topics of their own,
+//! - What the wire lacks (heartbeats, ack counts, queries, users, events for the other hosts' code) travels between Hallporter hosts on topics of their own,
 //!   `CHANNEL.hallporter` for all of them and `CHANNEL.hallporter.HOST` for one.
 
 mod acks;
+mod answers;
 mod canary;
 mod host_message;
 mod hosts;
+mod lead;
 mod listen;
+mod parts;
 mod pending;
+mod presence;
+mod publish;
 mod query;
+mod users;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use metrics::{counter, histogram};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, BrokerError};
+use crate::users::user_of;
 use crate::wire::{Callback, Message, Wire};
-use crate::{ClientManager, Command, Emit, LocalSockets, ManagerError, SocketInfo, Status, Target, metric};
+use crate::{
+    Args, BindError, ClientManager, Command, Emit, EncodeError, LocalSockets, ManagerError, SocketInfo, Status, Target,
+    UserPolicy,
+};
 
 use acks::{Ask, ForeignHosts};
 use canary::Canary;
 use host_message::{HostMessage, HostTopics};
 use hosts::Hosts;
+use lead::Lead;
 use pending::Pending;
 use query::Query;
+use users::Users;
 
 pub use acks::AckStream;
 
@@ -108,6 +117,10 @@ struct Shared<B, W> {
     status: watch::Sender<Status>,
     hosts: Hosts,
     canary: Canary,
+    lead: Lead,
+    users: Users,
+    /// Limits the answers with all users of this host.
+    answers: Arc<Semaphore>,
     /// Bytes that may still wait for the broker.
     publish_queue: Semaphore,
     asks: Pending<Ask>,
@@ -127,6 +140,9 @@ impl<B: Broker, W: Wire> PubSubManager<B, W> {
             shared: Arc::new(Shared {
                 hosts: Hosts::new(host_id.clone(), options.canary_interval),
                 canary: Canary::new(options.canary_interval),
+                lead: Lead::new(host_id.clone(), options.canary_interval),
+                users: Users::new(&host_id),
+                answers: Arc::new(Semaphore::new(presence::MAX_ANSWERS)),
                 publish_queue: Semaphore::new(PUBLISH_QUEUE.max(cost(options.max_message))),
                 host_id,
                 broker,
@@ -161,6 +177,9 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
         if self.shared.local.set(local).is_ok() {
             tokio::spawn(listen::listen(self.shared.clone()));
             tokio::spawn(listen::heartbeat(self.shared.clone()));
+            self.shared
+                .spawn(|shared| async move { shared.keep_announcing().await });
+            self.shared.spawn(|shared| async move { shared.keep_watching().await });
         }
     }
 
@@ -171,7 +190,7 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
 
     async fn send(&self, command: Command) -> Result<(), ManagerError> {
         if let Some(local) = self.shared.local.get()
-            && do_locally(local.as_ref(), &command)? == Scope::Here
+            && self.shared.do_locally(local.as_ref(), &command)? == Scope::Here
         {
             return Ok(());
         }
@@ -185,7 +204,11 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
         if emit.target.rooms.as_ref().is_some_and(Vec::is_empty) {
             return Ok(stream.end());
         }
-        ask.asked(local.deliver_with_ack(&emit, timeout, ask.sender()));
+        stream.ask_here(&ask, |answers| local.deliver_with_ack(&emit, timeout, answers));
+        if is_here(local.as_ref(), &emit.namespace, &emit.target) {
+            stream.nobody_else(&ask);
+            return Ok(stream);
+        }
         let token = emit.target.rooms.as_ref().and_then(|rooms| rooms.first());
         let callback = Callback {
             token: serde_json::Value::from(token.map_or("", String::as_str))
@@ -201,9 +224,20 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
         Ok(stream)
     }
 
+    async fn server_side_emit(&self, namespace: &str, event: &str, args: Args) -> Result<(), ManagerError> {
+        let shared = &self.shared;
+        shared.local.get().ok_or(ManagerError::WriteOnly)?;
+        let message = HostMessage::server_side_event(&shared.host_id, namespace, event, &args);
+        let message = message.map_err(EncodeError::from)?;
+        shared.publish_to(&shared.topics.all, &message).await
+    }
+
     async fn sockets(&self, namespace: &str, target: &Target) -> Result<Vec<SocketInfo>, ManagerError> {
         let shared = &self.shared;
         let local = shared.local.get().ok_or(ManagerError::WriteOnly)?;
+        if is_here(local.as_ref(), namespace, target) {
+            return Ok(local.sockets(namespace, target));
+        }
         if let Status::Away(reason) = &*shared.status.borrow() {
             // Who else there is shows only when the broker is back.
             return Err(shared.manager_error(BrokerError::Unavailable(reason.clone())));
@@ -232,6 +266,34 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
         hosts
     }
 
+    async fn bind_user(&self, namespace: &str, sid: &str, user: &str, policy: UserPolicy) -> Result<(), BindError> {
+        self.shared.bind_user(namespace, sid, user, policy).await
+    }
+
+    fn unbind_user(&self, namespace: &str, sid: &str) {
+        self.shared.unbind_user(namespace, sid);
+    }
+
+    fn users(&self, namespace: &str) -> Vec<String> {
+        self.shared.users.online(namespace)
+    }
+
+    fn user_count(&self, namespace: &str) -> usize {
+        self.shared.users.count(namespace)
+    }
+
+    fn is_online(&self, namespace: &str, user: &str) -> bool {
+        self.shared.users.is_online(namespace, user)
+    }
+
+    fn leads(&self) -> watch::Receiver<bool> {
+        self.shared.lead.leads()
+    }
+
+    fn local(&self) -> Option<&Arc<dyn LocalSockets>> {
+        self.shared.local.get()
+    }
+
     fn status(&self) -> watch::Receiver<Status> {
         self.shared.status.subscribe()
     }
@@ -240,6 +302,8 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
         // First, so that no heartbeat follows the farewell.
         let running = !self.shared.stop.is_cancelled();
         self.shared.stop.cancel();
+        // And nobody takes the lead over before it is given up.
+        self.shared.lead.close();
         if running && self.shared.local.get().is_some() {
             let host = self.shared.host_id.clone();
             let goodbye = HostMessage::Gone { host };
@@ -248,6 +312,12 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
             }
         }
     }
+}
+
+/// Whether only sockets of this host are meant, each by its own room.
+fn is_here(local: &dyn LocalSockets, namespace: &str, target: &Target) -> bool {
+    let rooms = target.rooms.as_ref();
+    rooms.is_some_and(|rooms| rooms.iter().all(|room| local.has(namespace, room)))
 }
 
 /// Whom a command still concerns once this host has done it.
@@ -259,143 +329,58 @@ enum Scope {
     Others,
 }
 
-/// Does a command for the sockets of this host.
-fn do_locally(local: &dyn LocalSockets, command: &Command) -> Result<Scope, ManagerError> {
-    let scope_of = |namespace: &str, sid: &str| match local.has(namespace, sid) {
-        true => Scope::Here,
-        false => Scope::Others,
-    };
-    match command {
-        Command::Emit(emit) => {
-            local.deliver(emit);
-            Ok(Scope::Others)
-        }
-        Command::EnterRoom(membership) => {
-            local.enter_room(membership)?;
-            Ok(scope_of(&membership.namespace, &membership.sid))
-        }
-        Command::LeaveRoom(membership) => {
-            local.leave_room(membership);
-            Ok(scope_of(&membership.namespace, &membership.sid))
-        }
-        Command::CloseRoom { namespace, room } => {
-            local.close_room(namespace, room)?;
-            Ok(Scope::Others)
-        }
-        Command::Disconnect { namespace, sid } => {
-            let scope = scope_of(namespace, sid);
-            local.disconnect(namespace, sid);
-            Ok(scope)
+impl<B: Broker, W: Wire> Shared<B, W> {
+    /// Does a command for the sockets of this host.
+    fn do_locally(&self, local: &dyn LocalSockets, command: &Command) -> Result<Scope, ManagerError> {
+        let scope_of = |namespace: &str, sid: &str| match local.has(namespace, sid) {
+            true => Scope::Here,
+            false => Scope::Others,
+        };
+        match command {
+            Command::Emit(emit) => {
+                local.deliver(emit);
+                Ok(match is_here(local, &emit.namespace, &emit.target) {
+                    true => Scope::Here,
+                    false => Scope::Others,
+                })
+            }
+            Command::EnterRoom(membership) => {
+                local.enter_room(membership)?;
+                Ok(scope_of(&membership.namespace, &membership.sid))
+            }
+            Command::LeaveRoom(membership) => {
+                local.leave_room(membership);
+                Ok(scope_of(&membership.namespace, &membership.sid))
+            }
+            Command::CloseRoom { namespace, room } => {
+                local.close_room(namespace, room)?;
+                Ok(Scope::Others)
+            }
+            Command::Disconnect {
+                namespace,
+                sid,
+                connection,
+            } => match user_of(sid) {
+                Some(user) => {
+                    for sid in self.users.sids(namespace, user) {
+                        local.disconnect(namespace, &sid, *connection);
+                    }
+                    Ok(Scope::Others)
+                }
+                None => {
+                    let scope = scope_of(namespace, sid);
+                    local.disconnect(namespace, sid, *connection);
+                    Ok(scope)
+                }
+            },
         }
     }
-}
 
-impl<B: Broker, W: Wire> Shared<B, W> {
     fn message(&self, command: Command, callback: Option<Callback>) -> Message {
         Message::Command {
             host_id: Some(self.host_id.clone()),
             command,
             callback,
         }
-    }
-
-    async fn publish(&self, message: &Message) -> Result<(), ManagerError> {
-        let method = match message {
-            Message::Command { command, .. } => command.method(),
-            Message::Callback { .. } => "callback",
-        };
-        match self.wire.encode(message) {
-            Some(body) => self.publish_bytes(&self.wire.topic(message), body, method).await,
-            None => {
-                if let Message::Callback { .. } = message {
-                    counter!(metric::ACKS_DROPPED, "reason" => "binary").increment(1);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// How many hosts that are not Hallporter's would hear this message, where the broker can tell.
-    async fn foreign_listeners(&self, message: &Message) -> Option<usize> {
-        let topic = self.wire.topic(message);
-        let [all, ours] = self.broker.listeners([&topic, &self.topics.all]).await?;
-        Some(all.saturating_sub(ours))
-    }
-
-    /// Publishes what only Hallporter hosts understand.
-    async fn publish_to(&self, topic: &str, message: &HostMessage) -> Result<(), ManagerError> {
-        self.publish_bytes(topic, message.encode(), "host").await
-    }
-
-    async fn publish_bytes(&self, topic: &str, body: Bytes, method: &'static str) -> Result<(), ManagerError> {
-        let limit = self.options.max_message;
-        let published = match body.len() {
-            size if size > limit => Err(ManagerError::TooLarge {
-                url: self.broker.url().to_owned(),
-                size,
-                limit,
-            }),
-            size => match self
-                .publish_queue
-                .try_acquire_many(u32::try_from(cost(size)).unwrap_or(u32::MAX))
-            {
-                Ok(_room) => self.reach_and_publish(topic, body).await,
-                Err(_) => Err(ManagerError::QueueFull {
-                    url: self.broker.url().to_owned(),
-                    limit: PUBLISH_QUEUE,
-                }),
-            },
-        };
-        match &published {
-            Ok(()) => counter!(metric::BROKER_PUBLISHED, "method" => method).increment(1),
-            Err(error) => counter!(metric::BROKER_PUBLISH_FAILED, "reason" => failure(error)).increment(1),
-        }
-        published
-    }
-
-    /// Waits for the broker, then publishes once: after a failure in the middle nobody knows whether the broker has it.
-    async fn reach_and_publish(&self, topic: &str, body: Bytes) -> Result<(), ManagerError> {
-        let asked = Instant::now();
-        let published = match self.reach(asked + self.options.publish_wait.min(FOREVER)).await {
-            Ok(()) => self.broker.publish(topic, body).await,
-            Err(refused) => Err(refused),
-        };
-        histogram!(metric::BROKER_PUBLISH_SECONDS).record(asked.elapsed());
-        published.map_err(|error| self.manager_error(error))
-    }
-
-    /// Tries until the broker is there, says no, or the time is over; only a no is an error.
-    async fn reach(&self, deadline: Instant) -> Result<(), BrokerError> {
-        let mut waits = listen::backoff();
-        while Instant::now() < deadline {
-            match tokio::time::timeout_at(deadline, self.broker.connect()).await {
-                Ok(Err(error @ BrokerError::Refused(_))) => return Err(error),
-                Ok(Err(_)) => {
-                    let next = Instant::now() + waits.next().unwrap_or_default();
-                    tokio::time::sleep_until(next.min(deadline)).await;
-                }
-                Ok(Ok(())) | Err(_) => break,
-            }
-        }
-        Ok(())
-    }
-
-    fn manager_error(&self, error: BrokerError) -> ManagerError {
-        let url = self.broker.url().to_owned();
-        match error {
-            BrokerError::Unavailable(reason) => ManagerError::Unavailable { url, reason },
-            BrokerError::TimedOut(after) => ManagerError::TimedOut { url, after },
-            BrokerError::Refused(reason) => ManagerError::Refused { url, reason },
-        }
-    }
-}
-
-const fn failure(error: &ManagerError) -> &'static str {
-    match error {
-        ManagerError::TooLarge { .. } => "too_large",
-        ManagerError::QueueFull { .. } => "queue_full",
-        ManagerError::TimedOut { .. } => "timed_out",
-        ManagerError::Refused { .. } => "refused",
-        _ => "unavailable",
     }
 }

@@ -7,9 +7,6 @@ use tokio::sync::watch;
 
 use crate::{ManagerError, SocketInfo};
 
-/// Bytes of a message around the sockets in it.
-const ENVELOPE: usize = 256;
-
 /// A question, and what has been answered so far.
 #[derive(Clone, Debug)]
 pub(super) struct Query {
@@ -69,23 +66,4 @@ impl Query {
         }
         Err(ManagerError::Unanswered { hosts, after })
     }
-}
-
-/// Sockets in parts that fit into messages of `limit` bytes; at least one part.
-pub(super) fn parts(sockets: Vec<SocketInfo>, limit: usize) -> Vec<Vec<SocketInfo>> {
-    let limit = limit.saturating_sub(ENVELOPE);
-    let mut parts = vec![Vec::new()];
-    let mut free = limit;
-    for socket in sockets {
-        let size = serde_json::to_vec(&socket).map_or(0, |json| json.len() + 1);
-        if size > free && parts.last().is_some_and(|part| !part.is_empty()) {
-            parts.push(Vec::new());
-            free = limit;
-        }
-        free = free.saturating_sub(size);
-        if let Some(part) = parts.last_mut() {
-            part.push(socket);
-        }
-    }
-    parts
 }

@@ -91,6 +91,11 @@ impl ClusterSockets {
         let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
         namespaces.get(name)?.upgrade()
     }
+
+    fn all_namespaces(&self) -> Vec<Arc<ClusterAdapter>> {
+        let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
+        namespaces.values().filter_map(Weak::upgrade).collect()
+    }
 }
 
 /// A socket whose connect middleware is running.
@@ -159,11 +164,16 @@ impl LocalSockets for ClusterSockets {
         Ok(())
     }
 
-    fn disconnect(&self, namespace: &str, sid: &str) {
-        if let Some(namespace) = self.namespace(namespace)
-            && let Some(socket) = namespace.socket(sid)
-        {
-            count(namespace.local.0.disconnect_socket(BroadcastOptions::new(socket)));
+    fn disconnect(&self, namespace: &str, sid: &str, connection: bool) {
+        // A client of socketioxide has one sid in all its namespaces.
+        let namespaces = match connection && self.has(namespace, sid) {
+            true => self.all_namespaces(),
+            false => self.namespace(namespace).into_iter().collect(),
+        };
+        for namespace in namespaces {
+            if let Some(socket) = namespace.socket(sid) {
+                count(namespace.local.0.disconnect_socket(BroadcastOptions::new(socket)));
+            }
         }
     }
 

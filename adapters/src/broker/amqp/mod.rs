@@ -68,7 +68,7 @@ impl AmqpBroker {
     }
 
     async fn publisher(&self) -> Result<Arc<Publisher>, BrokerError> {
-        let open = async { Ok(Arc::new(Publisher::new(self.open().await?).await?)) };
+        let open = async || Ok(Arc::new(Publisher::new(self.open().await?).await?));
         self.publisher.get(open).await
     }
 

@@ -147,14 +147,14 @@ impl Broker for NatsBroker {
     }
 
     async fn connect(&self) -> Result<(), BrokerError> {
-        self.publisher.get(self.open()).await.map(drop)
+        self.publisher.get(|| self.open()).await.map(drop)
     }
 
     async fn publish(&self, topic: &str, body: Bytes) -> Result<(), BrokerError> {
         check_subject(topic)?;
         let late = |_| BrokerError::TimedOut(TIMEOUT);
         let deadline = Instant::now() + TIMEOUT;
-        let connection = self.publisher.get(self.open()).await?;
+        let connection = self.publisher.get(|| self.open()).await?;
         let published = timeout_at(deadline, connection.publish(topic.into(), body)).await;
         published.map_err(late).unwrap_or_else(|error| {
             connection.give_up();

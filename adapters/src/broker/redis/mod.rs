@@ -84,11 +84,11 @@ impl Broker for RedisBroker {
     }
 
     async fn connect(&self) -> Result<(), BrokerError> {
-        self.publisher.get(self.open()).await.map(drop)
+        self.publisher.get(|| self.open()).await.map(drop)
     }
 
     async fn publish(&self, topic: &str, body: Bytes) -> Result<(), BrokerError> {
-        let Publisher { mut connection, broken } = self.publisher.get(self.open()).await?;
+        let Publisher { mut connection, broken } = self.publisher.get(|| self.open()).await?;
         let mut command = redis::cmd("PUBLISH");
         command.arg(topic).arg(&body[..]);
         let published = command.query_async::<()>(&mut connection).await;
@@ -101,7 +101,7 @@ impl Broker for RedisBroker {
     }
 
     async fn listeners(&self, topics: [&str; 2]) -> Option<[usize; 2]> {
-        let mut connection = self.publisher.get(self.open()).await.ok()?.connection;
+        let mut connection = self.publisher.get(|| self.open()).await.ok()?.connection;
         let mut command = redis::cmd("PUBSUB");
         command.arg("NUMSUB").arg(&topics[..]);
         let [(_, first), (_, second)]: [(Value, usize); 2] = command.query_async(&mut connection).await.ok()?;

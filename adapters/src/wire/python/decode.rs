@@ -70,12 +70,13 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// What an emit says beyond python-socketio's format.
+/// What a message says beyond python-socketio's format: an emit the first two, a disconnect the last.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Extension {
     volatile: bool,
     null: bool,
+    connection: bool,
 }
 
 fn read(source: &ByteString, fields: Fields<'_>) -> Result<Message, WireError> {
@@ -103,6 +104,7 @@ fn read(source: &ByteString, fields: Fields<'_>) -> Result<Message, WireError> {
             // The one method python-socketio carries out without a namespace.
             namespace: fields.namespace.map_or(Ok("/".into()), |raw| namespace(Some(raw)))?,
             sid: text("sid", fields.sid)?.into_owned(),
+            connection: extension(&fields)?.connection,
         },
         other => return Err(WireError::UnknownMethod(other.chars().take(64).collect())),
     };
@@ -122,10 +124,7 @@ fn emit(source: &ByteString, fields: &Fields<'_>) -> Result<Emit, WireError> {
     if !event.get().starts_with('"') {
         return Err(wrong("event", "must be a string"));
     }
-    let extension = match fields.hallporter {
-        None => Extension::default(),
-        Some(raw) => serde_json::from_str(raw.get()).map_err(|_| wrong("hallporter", "is not understood"))?,
-    };
+    let extension = extension(fields)?;
     let data = required("data", fields.data)?;
     let args = match fields.binary.map(RawValue::get) {
         None | Some("null" | "false") => values(source, data.get()),
@@ -146,6 +145,12 @@ fn emit(source: &ByteString, fields: &Fields<'_>) -> Result<Emit, WireError> {
             args
         },
         volatile: extension.volatile,
+    })
+}
+
+fn extension(fields: &Fields<'_>) -> Result<Extension, WireError> {
+    fields.hallporter.map_or(Ok(Extension::default()), |raw| {
+        serde_json::from_str(raw.get()).map_err(|_| wrong("hallporter", "is not understood"))
     })
 }
 

@@ -25,9 +25,16 @@ pub(super) fn encode(message: &Message) -> Option<Bytes> {
                     out.text("room", room);
                     out.text("namespace", namespace);
                 }
-                Command::Disconnect { namespace, sid } => {
+                Command::Disconnect {
+                    namespace,
+                    sid,
+                    connection,
+                } => {
                     out.text("sid", sid);
                     out.text("namespace", namespace);
+                    if *connection {
+                        out.raw("hallporter", r#"{"connection": true}"#);
+                    }
                 }
             }
             if let Some(host_id) = host_id {

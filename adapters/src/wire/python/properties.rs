@@ -108,7 +108,10 @@ fn message() -> impl Strategy<Value = Message> {
         1 => membership().prop_map(|membership| (Command::EnterRoom(membership), None)),
         1 => membership().prop_map(|membership| (Command::LeaveRoom(membership), None)),
         1 => pair().prop_map(|(name, room)| (Command::CloseRoom { namespace: name.into(), room }, None)),
-        1 => pair().prop_map(|(name, sid)| (Command::Disconnect { namespace: name.into(), sid }, None)),
+        1 => (pair(), any::<bool>()).prop_map(|((name, sid), connection)| {
+            let namespace = name.into();
+            (Command::Disconnect { namespace, sid, connection }, None)
+        }),
     ];
     prop_oneof![
         4 => (prop::option::of(any::<String>()), command).prop_map(|(host_id, (command, callback))| Message::Command {
