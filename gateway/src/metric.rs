@@ -15,8 +15,13 @@ pub(crate) const EVENTS_DROPPED: &str = "hallporter_events_dropped_total";
 pub(crate) const SESSIONS: &str = "hallporter_sessions";
 pub(crate) const SESSIONS_CLOSED: &str = "hallporter_sessions_closed_total";
 pub(crate) const DELIVERIES_DROPPED: &str = "hallporter_deliveries_dropped_total";
+pub(crate) const HANDLER_ERRORS: &str = "hallporter_handler_errors_total";
+pub(crate) const USER_CHANGES_DROPPED: &str = "hallporter_user_changes_dropped_total";
+pub(crate) const SERVER_SIDE_EVENTS_DROPPED: &str = "hallporter_server_side_events_dropped_total";
 pub(crate) const HANDLER_PANICS: &str = "hallporter_handler_panics_total";
 pub(crate) const HTTP_REFUSED: &str = "hallporter_http_refused_total";
+pub(crate) const TOKENS_REFUSED: &str = "hallporter_tokens_refused_total";
+pub(crate) const TOKEN_KEYS_RELOADED: &str = "hallporter_token_keys_reloaded_total";
 
 /// Upper bounds of what histograms of durations tell apart, in seconds.
 const BUCKETS: [f64; 11] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
@@ -78,6 +83,31 @@ fn describe() {
         Unit::Count,
         "Packets that a client could not take, by reason"
     );
+    describe_counter!(
+        HANDLER_ERRORS,
+        Unit::Count,
+        "Errors and panics of handlers, by namespace; refusals to connect are not among them"
+    );
+    describe_counter!(
+        USER_CHANGES_DROPPED,
+        Unit::Count,
+        "Users' coming and going that on_user was not told of, since it is slow"
+    );
+    describe_counter!(
+        SERVER_SIDE_EVENTS_DROPPED,
+        Unit::Count,
+        "Events of other gateways' code that were not handled, since handlers are slow"
+    );
     describe_counter!(HANDLER_PANICS, Unit::Count, "Handler calls that panicked");
     describe_counter!(HTTP_REFUSED, Unit::Count, "HTTP requests that were refused, by reason");
+    describe_counter!(
+        TOKENS_REFUSED,
+        Unit::Count,
+        "Tokens that were refused or missing, by reason"
+    );
+    describe_counter!(
+        TOKEN_KEYS_RELOADED,
+        Unit::Count,
+        "Times the file with the keys of tokens had changed, by whether it could be read"
+    );
 }

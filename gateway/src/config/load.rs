@@ -1,113 +1,97 @@
 //! Reading a configuration, and finding everything that is wrong with it at once.
 
-use std::path::PathBuf;
-
-use figment::Figment;
 use figment::error::Kind;
 
+use super::Config;
+use super::layers::{Layers, Sources, merged};
 use super::mistake::{ConfigError, Mistake, nearest};
 use super::source::Source;
-use super::validate::validate;
-use super::{Config, Namespace};
-
-/// The environment variables that are read begin with this.
-const PREFIX: &str = "HALLPORTER_";
+use super::validate::{closed, validate};
 
 /// Mistakes reported at most.
 const MAX_MISTAKES: usize = 100;
-
-/// Where values come from, the weakest first.
-#[derive(Clone, Debug, Default)]
-pub struct Sources {
-    /// A program's own defaults, as TOML.
-    pub defaults: &'static str,
-    /// A TOML file.
-    pub file: Option<PathBuf>,
-    /// The environment: all of it, names and values.
-    pub environment: Vec<(String, String)>,
-    /// Flags: how the flag was written, its key, its value.
-    pub flags: Vec<(String, String, String)>,
-}
 
 /// Reads the configuration.
 ///
 /// # Errors
 /// Names every mistake: where it is, the key, what is wrong, and what was probably meant.
 pub fn load(sources: Sources) -> Result<Config, ConfigError> {
-    let has_file = sources.file.is_some();
-    let mut layers = layers(sources).map_err(|mistake| ConfigError(vec![mistake]))?;
+    read_all(sources, |_| Vec::new())
+}
+
+/// Reads the configuration, and looks for mistakes also in the tables `[env.NAME]` that are not chosen.
+///
+/// # Errors
+/// As [`load`] does, for all of them.
+pub fn check(sources: Sources) -> Result<Config, ConfigError> {
+    read_all(sources, Layers::overlays)
+}
+
+/// Reads the configuration, and the mistakes of these overlays besides the chosen one's.
+fn read_all(sources: Sources, others: impl Fn(&Layers) -> Vec<&str>) -> Result<Config, ConfigError> {
+    let layers = Layers::read(sources).map_err(|mistake| ConfigError(vec![mistake]))?;
+    let mut mistakes = Vec::from_iter(layers.wrong_choice());
+    let config = read(&layers, layers.choice(), &mut mistakes);
+    for name in others(&layers) {
+        read(&layers, Some(name), &mut mistakes);
+    }
+    mistakes.sort_by_key(|mistake| line_number(&mistake.place));
+    mistakes.truncate(MAX_MISTAKES);
+    config.filter(|_| mistakes.is_empty()).ok_or(ConfigError(mistakes))
+}
+
+/// Reads the configuration with the overlays of this name, and adds the mistakes that are not known yet.
+fn read(sources: &Layers, overlay: Option<&str>, mistakes: &mut Vec<Mistake>) -> Option<Config> {
+    let extracted = sources
+        .under(overlay)
+        .map_err(|mistake| vec![mistake])
+        .and_then(|layers| extract(sources, layers));
+    match extracted {
+        Ok(config) => Some(config),
+        Err(found) => {
+            for mistake in found {
+                if !mistakes.contains(&mistake) {
+                    mistakes.push(mistake);
+                }
+            }
+            None
+        }
+    }
+}
+
+fn extract(sources: &Layers, mut layers: Vec<Source>) -> Result<Config, Vec<Mistake>> {
     let mut mistakes = Vec::new();
     while mistakes.len() < MAX_MISTAKES {
-        let merged = layers.iter().fold(Figment::new(), |merged, layer| merged.merge(layer));
-        match merged.extract::<Config>() {
-            Ok(config) => {
-                let config = with_demo(config, has_file, &layers);
-                mistakes.extend(
-                    validate(&config)
-                        .into_iter()
-                        .map(|(path, problem)| mistake(&layers, path, problem)),
-                );
-                mistakes.sort_by_key(|mistake| line_number(&mistake.place));
-                return if mistakes.is_empty() {
-                    Ok(config)
-                } else {
-                    Err(ConfigError(mistakes))
-                };
+        match merged(&layers).extract::<Config>() {
+            Ok(mut config) => {
+                config.demo.get_or_insert(!sources.has_file);
+                // What was taken out might have let somebody in.
+                let is_complete = sources.standalone && mistakes.is_empty();
+                let closed = if is_complete { closed(&config) } else { Vec::new() };
+                let wrong = validate(&config).into_iter().chain(closed);
+                mistakes.extend(wrong.map(|(path, problem)| mistake(&layers, &path, problem)));
+                return if mistakes.is_empty() { Ok(config) } else { Err(mistakes) };
             }
             Err(errors) => {
                 // The wrong value is taken out, and the rest is read again.
                 let Some(error) = errors.into_iter().next() else { break };
                 let (path, problem) = explain(error);
+                mistakes.push(mistake(&layers, &path, problem));
                 let strongest = layers.iter_mut().rev().find(|layer| layer.has(&path));
-                let place = strongest.as_ref().map(|layer| layer.place(&path));
-                let removed = strongest.is_some_and(|layer| layer.remove(&path));
-                mistakes.push(Mistake {
-                    place: place.unwrap_or_else(|| "the configuration".into()),
-                    key: path.join("."),
-                    problem,
-                });
-                if !removed {
+                if !strongest.is_some_and(|layer| layer.remove(&path)) {
                     break;
                 }
             }
         }
     }
-    Err(ConfigError(mistakes))
+    Err(mistakes)
 }
 
-fn layers(sources: Sources) -> Result<Vec<Source>, Mistake> {
-    let defaults = Source::text("the program's defaults", sources.defaults)?;
-    let file = sources.file.map(|path| Source::file(&path)).transpose()?;
-    let variables = sources.environment.into_iter().filter_map(|(name, value)| {
-        let key = name.strip_prefix(PREFIX)?.to_lowercase();
-        let path = key.split("__").map(str::to_owned).collect();
-        Some((name, path, value))
-    });
-    let flags = sources.flags.into_iter().map(|(flag, key, value)| {
-        let path = key.split('.').map(str::to_owned).collect();
-        (flag, path, value)
-    });
-    let above = [Source::named(variables), Source::named(flags)];
-    Ok(std::iter::once(defaults).chain(file).chain(above).collect())
-}
-
-/// The demo is there when nothing was configured, and needs rooms that its visitors may join.
-fn with_demo(mut config: Config, has_file: bool, layers: &[Source]) -> Config {
-    let demo = *config.demo.get_or_insert(!has_file);
-    if demo && !layers.iter().any(|layer| layer.has(&["namespace".to_owned()])) {
-        config.namespace = vec![Namespace {
-            client_rooms: vec!["*".into()],
-            ..Namespace::new("/")
-        }];
-    }
-    config
-}
-
-fn mistake(layers: &[Source], path: Vec<String>, problem: String) -> Mistake {
-    let layer = layers.iter().rev().find(|layer| layer.has(&path));
+fn mistake(layers: &[Source], path: &[String], problem: String) -> Mistake {
+    let layer = layers.iter().rev().find(|layer| layer.has(path));
     Mistake {
-        place: layer.map_or_else(|| "the configuration".into(), |layer| layer.place(&path)),
-        key: path.join("."),
+        place: layer.map_or_else(|| "the configuration".into(), |layer| layer.place(path)),
+        key: layer.map_or_else(|| path.join("."), |layer| layer.key(path)),
         problem,
     }
 }
@@ -193,9 +177,89 @@ mod tests {
         assert_eq!(load(sources).unwrap().demo, Some(false));
         let config = load(Sources::default()).unwrap();
         assert_eq!(config.demo, Some(true));
-        assert_eq!(config.namespace[0].client_rooms, ["*"]);
+        assert_eq!(config.namespaces(false)[0].client_rooms, ["*"]);
         let (_file, sources) = with_file("demo = true\n[[namespace]]\nname = \"/\"\n");
-        assert!(load(sources).unwrap().namespace[0].client_rooms.is_empty());
+        assert!(load(sources).unwrap().namespaces(false)[0].client_rooms.is_empty());
+    }
+
+    #[test]
+    fn the_only_namespace_is_public_unless_there_are_tokens() {
+        assert!(load(Sources::default()).unwrap().namespaces(false)[0].public);
+        let (_file, sources) = with_file("");
+        assert!(load(sources).unwrap().namespaces(false)[0].public);
+        let (_file, sources) = with_file("[token]\nsecret = \"0123456789abcdef0123456789abcdef\"\n");
+        assert!(!load(sources).unwrap().namespaces(false)[0].public);
+    }
+
+    #[test]
+    fn a_namespace_nobody_can_connect_to_is_a_mistake_unless_there_is_code() {
+        let text = "[[namespace]]\nname = \"/\"\npublic = true\n\n[[namespace]]\nname = \"/chat\"\n";
+        let (_file, sources) = with_file(text);
+        assert!(load(sources.clone()).is_ok());
+        let standalone = Sources {
+            standalone: true,
+            ..sources
+        };
+        let error = load(standalone.clone()).unwrap_err().to_string();
+        assert!(
+            error.ends_with(
+                ":5: namespace.1: nobody can connect to \"/chat\": say public = true here, or configure [token]"
+            ),
+            "{error}"
+        );
+        for wrong in [
+            "[[namespace]]\nname = \"/\"\npubic = true\n",
+            "token = 3\n[[namespace]]\nname = \"/\"\n",
+        ] {
+            let (_file, sources) = with_file(wrong);
+            let sources = Sources {
+                standalone: true,
+                ..sources
+            };
+            assert_eq!(load(sources).unwrap_err().0.len(), 1, "{wrong}");
+        }
+        let secret = (
+            "HALLPORTER_TOKEN__SECRET".into(),
+            "a secret of thirty-two bytes, at least".into(),
+        );
+        let with_tokens = Sources {
+            environment: vec![secret],
+            ..standalone
+        };
+        assert!(load(with_tokens).is_ok());
+    }
+
+    #[test]
+    fn mistakes_about_tokens_are_named() {
+        for (text, says) in [
+            (
+                "[token]\n",
+                "1: token: must have exactly one of secret, key_file and jwks_file",
+            ),
+            (
+                "[token]\nsecret = \"hush\"\njwks_file = \"keys.json\"\n",
+                "1: token: must have exactly one",
+            ),
+            (
+                "[token]\nsecret = \"hush\"\n",
+                "2: token.secret: must have a secret of 32 bytes",
+            ),
+            (
+                "[token]\nissuer = [\"a\"]\nkey_file = \"/no/such/key.pem\"\n",
+                "3: token.key_file: /no/such/key.pem cannot be read: No such file",
+            ),
+            (
+                "[token]\nleeway = \"2h\"\nsecret = \"0123456789abcdef0123456789abcdef\"\n",
+                "2: token.leeway: must allow a leeway of an hour",
+            ),
+            (
+                "[token]\naudience = [[]]\nsecret = \"hush\"\n",
+                "2: token.audience: must be a text or a list",
+            ),
+        ] {
+            let found = mistakes(text);
+            assert!(found[0].starts_with(says) && !found[0].contains("hush"), "{found:?}");
+        }
     }
 
     #[test]

@@ -1,21 +1,29 @@
 //! What a gateway can be told, and where it is told: defaults, then a TOML file, then the environment, then flags.
 
+mod app;
+mod layers;
 mod load;
 mod mistake;
 mod source;
+mod token;
+mod toml;
+mod tree;
 mod units;
 mod validate;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use figment::value::Dict;
-use hallporter_adapters::ManagerOptions;
 use hallporter_adapters::url::BrokerUrl;
+use hallporter_adapters::{ManagerOptions, UserPolicy};
 use serde::Deserialize;
 
-pub use load::{Sources, load};
+pub use app::{AppConfig, AppConfigError};
+pub use layers::Sources;
+pub use load::{check, load};
 pub use mistake::{ConfigError, Mistake};
+pub(crate) use token::KeySource;
+pub use token::Token;
 pub use units::Secret;
 
 /// The configuration of a gateway. Every key has a default.
@@ -40,10 +48,13 @@ pub struct Config {
     pub manager: Manager,
     /// The HTTP API.
     pub api: Api,
-    /// The namespaces clients may connect to. Default `/` alone.
+    /// The tokens that let clients in. Default none.
+    pub token: Option<Token>,
+    /// The namespaces clients may connect to, beside those of the user's code. Default, where there is no such code: `/` alone, which is
+    /// public unless there is a `[token]`.
     pub namespace: Vec<Namespace>,
-    /// The user's own values, read by dotted path.
-    pub app: Dict,
+    /// The values of the user's own code, read by dotted path. Clones of a configuration share them.
+    pub app: AppConfig,
 }
 
 /// `[engine]`: what the protocol says to clients.
@@ -124,6 +135,9 @@ pub struct Limits {
     pub assembly_time: Duration,
     /// Namespaces one client may be in. Default 100.
     pub namespaces: usize,
+    /// What the session of one socket may hold, in bytes of JSON. Default 64 KiB.
+    #[serde(deserialize_with = "units::size")]
+    pub session: usize,
     /// Clients that have opened a session and not connected to a namespace yet; further ones are told to come back. Default 20,000.
     pub connecting: usize,
 }
@@ -169,6 +183,13 @@ pub struct Namespace {
     /// Rooms that clients may join and leave by themselves, `*` standing for any characters. Default none.
     #[serde(default)]
     pub client_rooms: Vec<String>,
+    /// Whether clients need no token. One that is sent has to be valid all the same. Where there is no `[token]`, a namespace that
+    /// is not public is open only to those whom a handler lets in. Default false.
+    #[serde(default)]
+    pub public: bool,
+    /// How often a user may be here at once, over the whole cluster: `many`, `replace_old` or `refuse_new`. Default: as the code says, or `many`.
+    #[serde(default)]
+    pub users: Option<UserPolicy>,
 }
 
 impl Default for Config {
@@ -183,8 +204,9 @@ impl Default for Config {
             limits: Limits::default(),
             manager: Manager::default(),
             api: Api::default(),
-            namespace: vec![Namespace::new("/")],
-            app: Dict::new(),
+            token: None,
+            namespace: Vec::new(),
+            app: AppConfig::default(),
         }
     }
 }
@@ -217,6 +239,7 @@ impl Default for Limits {
             assembly_bytes: 10 << 20,
             assembly_time: Duration::from_secs(10),
             namespaces: 100,
+            session: 64 << 10,
             connecting: 20_000,
         }
     }
@@ -236,6 +259,20 @@ impl Default for Manager {
     }
 }
 
+impl Config {
+    /// The namespaces it opens; `has_code` when there are others.
+    pub(crate) fn namespaces(&self, has_code: bool) -> Vec<Namespace> {
+        match self.namespace.is_empty() && !has_code {
+            true => vec![Namespace {
+                client_rooms: Vec::from_iter((self.demo == Some(true)).then(|| "*".to_owned())),
+                public: self.token.is_none(),
+                ..Namespace::new("/")
+            }],
+            false => self.namespace.clone(),
+        }
+    }
+}
+
 impl Manager {
     /// The same, as the manager takes it.
     pub fn options(&self) -> ManagerOptions {
@@ -251,11 +288,19 @@ impl Manager {
 }
 
 impl Namespace {
-    /// A namespace whose clients join no rooms by themselves.
+    /// A namespace that is not public, and whose clients join no rooms by themselves.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             client_rooms: Vec::new(),
+            public: false,
+            users: None,
         }
+    }
+
+    /// The same, for clients without a token too.
+    #[must_use]
+    pub fn public(self) -> Self {
+        Self { public: true, ..self }
     }
 }

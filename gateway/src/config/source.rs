@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 use toml_edit::{Document, Item};
 
 use super::mistake::Mistake;
+use super::{toml, tree, units};
+
+/// A value from outside the file: where it stands, the path of its key, and its text.
+pub(super) type Named = (String, Vec<String>, String);
 
 /// Values, and where each of them stands.
 #[derive(Clone, Debug)]
@@ -19,8 +22,12 @@ pub(super) struct Source {
 
 #[derive(Clone, Debug)]
 enum Places {
-    /// A TOML file: its name and text.
-    File { name: String, text: String },
+    /// A TOML file, or the tables of it that stand under these keys.
+    File {
+        name: String,
+        text: String,
+        under: Vec<String>,
+    },
     /// Named by key: an environment variable or a flag.
     Names(BTreeMap<Vec<String>, String>),
 }
@@ -41,57 +48,88 @@ impl Source {
 
     /// The text of a TOML file.
     pub(super) fn text(name: &str, text: &str) -> Result<Self, Mistake> {
-        let mistake = |line: Option<usize>, problem: String| Mistake {
-            place: line.map_or_else(|| name.to_owned(), |line| format!("{name}:{line}")),
+        let document = text.parse::<Document<String>>().map_err(|error| Mistake {
+            place: match error.span() {
+                Some(span) => format!("{name}:{}", line_at(text, span.start)),
+                None => name.to_owned(),
+            },
             key: String::new(),
-            problem,
-        };
-        if let Err(error) = text.parse::<Document<String>>() {
-            let line = error.span().map(|span| line_at(text, span.start));
-            return Err(mistake(line, format!("is not TOML: {}", error.message())));
-        }
-        let values = Toml::string(text).data();
-        let values = values.map_err(|error| mistake(None, error.to_string()))?;
+            problem: format!("is not TOML: {}", error.message()),
+        })?;
         Ok(Self {
-            values: values.into_values().next().unwrap_or_default(),
+            values: toml::table(document.as_table()),
             places: Places::File {
                 name: name.to_owned(),
                 text: text.to_owned(),
+                under: Vec::new(),
             },
         })
     }
 
-    /// `(place, key path, text)`: texts are read as TOML values where they are some, as `HALLPORTER_DEMO=true`.
-    pub(super) fn named(values: impl IntoIterator<Item = (String, Vec<String>, String)>) -> Self {
+    /// Takes the tables `[env.NAME]` out.
+    pub(super) fn take_overlays(&mut self) -> Result<BTreeMap<String, Self>, Mistake> {
+        let (Places::File { name, text, .. }, Some(tables)) = (&self.places, self.values.remove("env")) else {
+            return Ok(BTreeMap::new());
+        };
+        let overlay = |under: Vec<String>, values: Value| {
+            let overlay = Self {
+                values: Dict::new(),
+                places: Places::File {
+                    name: name.clone(),
+                    text: text.clone(),
+                    under,
+                },
+            };
+            match values {
+                Value::Dict(_, values) => Ok(Self { values, ..overlay }),
+                _ => Err(Mistake {
+                    place: overlay.place(&[]),
+                    key: overlay.key(&[]),
+                    problem: "must be a table, such as [env.production]".into(),
+                }),
+            }
+        };
+        let tables = overlay(vec!["env".into()], tables)?.values.into_iter();
+        tables
+            .map(|(name, values)| Ok((name.clone(), overlay(vec!["env".into(), name], values)?)))
+            .collect()
+    }
+
+    /// `(place, key path, text)`. `weaker` is what this is laid over: a list of `[app]` of which an entry is named keeps the others.
+    pub(super) fn named(values: impl IntoIterator<Item = Named>, weaker: &Dict) -> Result<Self, Mistake> {
         let mut dict = Dict::new();
         let mut names = BTreeMap::new();
         for (place, path, text) in values {
-            // What is nothing else is a string.
-            let Ok(value) = text.parse::<Value>();
-            put(&mut dict, &path, value);
+            keep_list(&mut dict, &path, weaker);
+            tree::put(&mut dict, &path, typed(&path, &text)).map_err(|depth| Mistake {
+                place: place.clone(),
+                key: path.join("."),
+                problem: format!("{:?} takes no such key", path[..depth].join(".")),
+            })?;
             names.insert(path, place);
         }
-        Self {
+        Ok(Self {
             values: dict,
             places: Places::Names(names),
-        }
+        })
     }
 
     pub(super) fn has(&self, path: &[String]) -> bool {
-        let (Some(first), rest) = (path.first(), path.get(1..).unwrap_or_default()) else {
-            return false;
-        };
-        let found = self.values.get(first);
-        rest.iter()
-            .try_fold(found, |value, key| Some(child(value?, key)))
-            .flatten()
-            .is_some()
+        tree::find(&self.values, path).is_some()
+    }
+
+    /// A key as it is written here.
+    pub(super) fn key(&self, path: &[String]) -> String {
+        match &self.places {
+            Places::File { under, .. } => [under, path].concat().join("."),
+            Places::Names(_) => path.join("."),
+        }
     }
 
     /// Where the value of a key stands, or the nearest thing above it.
     pub(super) fn place(&self, path: &[String]) -> String {
         match &self.places {
-            Places::File { name, text } => match line_of(text, path) {
+            Places::File { name, text, under } => match line_of(text, &[under, path].concat()) {
                 Some(line) => format!("{name}:{line}"),
                 None => name.clone(),
             },
@@ -109,14 +147,10 @@ impl Source {
         let Some((last, above)) = path.split_last() else {
             return false;
         };
-        let Some((first, between)) = above.split_first() else {
+        if above.is_empty() {
             return self.values.remove(last).is_some();
-        };
-        let mut value = self.values.get_mut(first);
-        for key in between {
-            value = value.and_then(|value| child_mut(value, key));
         }
-        match value {
+        match tree::find_mut(&mut self.values, above) {
             Some(Value::Dict(_, dict)) => dict.remove(last).is_some(),
             Some(Value::Array(_, array)) => {
                 match last.parse().ok().and_then(|index: usize| array.get_mut(index)) {
@@ -143,20 +177,35 @@ impl Provider for Source {
     }
 }
 
-fn put(dict: &mut Dict, path: &[String], value: Value) {
-    match path {
-        [] => {}
-        [key] => {
-            dict.insert(key.clone(), value);
-        }
-        [key, rest @ ..] => {
-            let below = dict.entry(key.clone()).or_insert_with(|| Value::from(Dict::new()));
-            if !matches!(below, Value::Dict(..)) {
-                *below = Value::from(Dict::new());
-            }
-            if let Value::Dict(_, dict) = below {
-                put(dict, rest, value);
-            }
+/// A value as it is written in TOML where it is one, as `HALLPORTER_DEMO=true`, and a text where it is none.
+fn typed(path: &[String], text: &str) -> Value {
+    let value = text.parse::<toml_edit::Value>().map(|value| toml::value(&value));
+    match value {
+        // `nan` and `inf` are rather the names of something.
+        Ok(number @ Value::Num(..)) if number.to_f64().is_some_and(|float| !float.is_finite()) => text.into(),
+        // What is a text for the gateway, such as a key, keeps its zeros.
+        Ok(number @ Value::Num(..)) if !is_app(path) && units::digits(&number) != text => text.into(),
+        Ok(value) => value,
+        Err(_) => text.into(),
+    }
+}
+
+fn is_app(path: &[String]) -> bool {
+    path.first().is_some_and(|first| first == "app")
+}
+
+/// Copies the list of which `path` names an entry.
+fn keep_list(dict: &mut Dict, path: &[String], weaker: &Dict) {
+    if !is_app(path) {
+        return;
+    }
+    for depth in 1..path.len() {
+        let above = &path[..depth];
+        if let Some(list @ Value::Array(..)) = tree::find(weaker, above)
+            && tree::find(dict, above).is_none()
+        {
+            // What is in the way will be in the way of the value, too.
+            let _ = tree::put(dict, above, list.clone());
         }
     }
 }
@@ -164,22 +213,6 @@ fn put(dict: &mut Dict, path: &[String], value: Value) {
 /// A table in which nothing is wrong, in the place of one that was taken out.
 fn stand_in(index: &str) -> Dict {
     Dict::from([("name".into(), Value::from(format!("/{index}")))])
-}
-
-fn child<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
-    match value {
-        Value::Dict(_, dict) => dict.get(key),
-        Value::Array(_, array) => array.get(key.parse::<usize>().ok()?),
-        _ => None,
-    }
-}
-
-fn child_mut<'a>(value: &'a mut Value, key: &str) -> Option<&'a mut Value> {
-    match value {
-        Value::Dict(_, dict) => dict.get_mut(key),
-        Value::Array(_, array) => array.get_mut(key.parse::<usize>().ok()?),
-        _ => None,
-    }
 }
 
 /// The line of a key, or of the nearest table above it.

@@ -12,6 +12,11 @@ use serde::de::{Deserialize, Deserializer, Error};
 pub struct Secret(String);
 
 impl Secret {
+    /// This text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     /// The text itself.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -68,19 +73,35 @@ pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
     scalar(deserializer)?.ok_or_else(|| D::Error::custom("must be a text"))
 }
 
+/// A list of texts, or one text.
+pub(super) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let problem = || D::Error::custom("must be a text or a list of texts");
+    match <Value as Deserialize>::deserialize(deserializer)? {
+        Value::Array(_, values) => values
+            .into_iter()
+            .map(|value| as_text(value).ok_or_else(problem))
+            .collect(),
+        value => Ok(vec![as_text(value).ok_or_else(problem)?]),
+    }
+}
+
 /// The URL of a broker. It may hold a password, so a wrong one is not repeated.
 pub(super) fn broker_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BrokerUrl, D::Error> {
     text(deserializer)?.parse().map_err(D::Error::custom)
 }
 
 fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(match <Value as Deserialize>::deserialize(deserializer)? {
+    Ok(as_text(<Value as Deserialize>::deserialize(deserializer)?))
+}
+
+fn as_text(value: Value) -> Option<String> {
+    match value {
         Value::String(_, text) => Some(text),
         Value::Char(_, char) => Some(char.to_string()),
         Value::Bool(_, truth) => Some(truth.to_string()),
         number @ Value::Num(..) => Some(digits(&number)),
         _ => None,
-    })
+    }
 }
 
 fn show(value: &Value) -> String {
@@ -94,7 +115,7 @@ fn show(value: &Value) -> String {
     }
 }
 
-fn digits(number: &Value) -> String {
+pub(super) fn digits(number: &Value) -> String {
     let integer = number.to_u128().map(|integer| integer.to_string());
     integer
         .or_else(|| number.to_i128().map(|integer| integer.to_string()))

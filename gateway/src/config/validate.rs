@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::Config;
+use crate::token;
 
 /// Values that make no sense, by key.
 pub(super) fn validate(config: &Config) -> Vec<(Vec<String>, String)> {
@@ -120,11 +121,11 @@ pub(super) fn validate(config: &Config) -> Vec<(Vec<String>, String)> {
             "must be \"*\" or an origin: scheme and host, as in \"https://example.org\", and nothing after it",
         );
     }
-    check(
-        "namespace",
-        !config.namespace.is_empty(),
-        "must have at least one entry",
-    );
+    if let Some(tokens) = &config.token
+        && let Err(error) = token::check(tokens)
+    {
+        check(error.key(tokens), false, &error.to_string());
+    }
     let mut known = HashSet::new();
     let mut patterns = matchit::Router::new();
     for (index, namespace) in config.namespace.iter().enumerate() {
@@ -143,4 +144,20 @@ pub(super) fn validate(config: &Config) -> Vec<(Vec<String>, String)> {
         check(&format!("namespace.{index}.name"), false, problem);
     }
     wrong
+}
+
+/// The namespaces that nobody can connect to where no code lets clients in.
+pub(super) fn closed(config: &Config) -> Vec<(Vec<String>, String)> {
+    let is_closed = |public: bool| !public && config.token.is_none();
+    let namespaces = config.namespace.iter().enumerate();
+    let closed = namespaces.filter(|(_, namespace)| is_closed(namespace.public));
+    closed
+        .map(|(index, namespace)| {
+            let problem = format!(
+                "nobody can connect to {:?}: say public = true here, or configure [token]",
+                namespace.name
+            );
+            (vec!["namespace".into(), index.to_string()], problem)
+        })
+        .collect()
 }
