@@ -1,77 +1,47 @@
 //! Rooms that clients join and leave by themselves, where the configuration allows it.
 
-use async_trait::async_trait;
-use hallporter_adapters::Args;
+use std::sync::Arc;
+
 use serde::Deserialize;
 use wildmatch::WildMatch;
 
-use crate::config::Namespace;
-use crate::{Event, Handler, Socket};
+use crate::app::{Data, Error, Namespace, Sid, Talk};
 
-/// Answers `join` and `leave`, with a room or a list of rooms, in the namespaces of one `[[namespace]]`.
-#[derive(Debug)]
-pub(crate) struct ClientRooms {
-    allowed: Vec<WildMatch>,
+/// The rooms an event names.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a room or a list of rooms, as text")]
+enum Rooms {
+    One(String),
+    More(Vec<String>),
 }
 
-impl ClientRooms {
-    /// `None` where clients may join nothing: then the events are not taken.
-    pub(crate) fn new(namespace: &Namespace) -> Option<Self> {
-        let allowed: Vec<_> = namespace
-            .client_rooms
-            .iter()
-            .map(|pattern| WildMatch::new(pattern))
-            .collect();
-        (!allowed.is_empty()).then_some(Self { allowed })
+/// Answers `join` and `leave`, with a room or a list of rooms, where these patterns allow it and the user's code has no handler for them.
+pub(crate) fn add(namespace: Namespace, patterns: &[String]) -> Namespace {
+    if patterns.is_empty() {
+        return namespace;
     }
-}
-
-#[async_trait]
-impl Handler for ClientRooms {
-    async fn event(&self, socket: &Socket, event: Event) -> Option<Event> {
-        let joins = match event.name.as_str() {
-            "join" => true,
-            "leave" => false,
-            _ => return Some(event),
-        };
-        let Some(rooms) = rooms(&event.args) else {
-            event.ack_error("bad_request", "expected a room or a list of rooms, as text");
-            return None;
-        };
-        if let Some(room) = rooms
-            .iter()
-            .find(|room| !self.allowed.iter().any(|pattern| pattern.matches(room)))
-        {
-            event.ack_error(
-                "not_allowed",
-                &format!("clients may not join or leave the room {room:?} by themselves"),
-            );
-            return None;
-        }
-        for room in &rooms {
-            if !joins {
-                socket.leave(room);
-            } else if let Err(error) = socket.join(room) {
-                event.ack_error("not_allowed", &error.to_string());
-                return None;
+    let allowed: Arc<[WildMatch]> = patterns.iter().map(|pattern| WildMatch::new(pattern)).collect();
+    let handler = |joins| {
+        let allowed = allowed.clone();
+        async move |Data(rooms): Data<Rooms>, Sid(sid): Sid, talk: Talk| -> Result<&'static str, Error> {
+            let rooms = match rooms {
+                Rooms::One(room) => vec![room],
+                Rooms::More(rooms) => rooms,
+            };
+            let is_allowed = |room: &&String| allowed.iter().any(|pattern| pattern.matches(room));
+            if let Some(room) = rooms.iter().find(|room| !is_allowed(room)) {
+                let message = format!("clients may not join or leave the room {room:?} by themselves");
+                return Err(Error::new("not_allowed", message));
             }
+            for room in &rooms {
+                let done = match joins {
+                    true => talk.join(&sid, room).await,
+                    false => talk.leave(&sid, room).await,
+                };
+                done.map_err(|error| Error::new("not_allowed", error.to_string()))?;
+            }
+            Ok("ok")
         }
-        event.ack("ok");
-        None
-    }
-}
-
-/// The rooms an event names in its first argument.
-fn rooms(args: &Args) -> Option<Vec<String>> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Rooms {
-        One(String),
-        More(Vec<String>),
-    }
-    let first = args.values().into_iter().next()?;
-    Some(match serde_json::from_str(first.get()).ok()? {
-        Rooms::One(room) => vec![room],
-        Rooms::More(rooms) => rooms,
-    })
+    };
+    namespace.or_on("join", handler(true)).or_on("leave", handler(false))
 }

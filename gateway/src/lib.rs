@@ -1,28 +1,23 @@
 //! A horizontally scaled Socket.IO gateway.
 //!
-//! The binary `hallporter` serves what its configuration says. As a library, a [`Gateway`] takes the user's own [`Handler`] too:
+//! The binary `hallporter` serves what its configuration says. As a library, a [`Gateway`] runs the user's own code too:
 //!
 //! ```no_run
-//! use hallporter::{Event, Gateway, Handler, Socket, config::Config};
+//! use hallporter::{Data, Error, Gateway, Namespace, Talk, config::Config};
 //!
-//! #[derive(Debug)]
-//! struct Echo;
-//!
-//! #[async_trait::async_trait]
-//! impl Handler for Echo {
-//!     async fn event(&self, _: &Socket, event: Event) -> Option<Event> {
-//!         let args = event.args.clone();
-//!         event.ack_args(&args);
-//!         None
-//!     }
+//! async fn say(Data(text): Data<String>, talk: Talk) -> Result<&'static str, Error> {
+//!     talk.emit("said", &text).await?;
+//!     Ok("said")
 //! }
 //!
 //! # async fn run() -> Result<(), hallporter::GatewayError> {
-//! let gateway = Gateway::new(Config::default()).handler(Echo).bind().await?;
+//! let chat = Namespace::new("/chat").public().on("say", say);
+//! let gateway = Gateway::new(Config::default()).namespace(chat).bind().await?;
 //! gateway.serve(std::future::pending()).await
 //! # }
 //! ```
 
+mod app;
 mod client_rooms;
 pub mod config;
 mod engine;
@@ -30,14 +25,28 @@ mod engine;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
-mod handler;
 mod http;
 mod metric;
 pub mod shutdown;
 mod socketio;
+mod tcp;
+mod token;
 
+/// The page for those who write handlers, so that its examples are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/library.md")]
+mod library_page {}
+
+pub use app::{
+    Acks, Binary, BoxHandler, Data, DisconnectReason, Error, Events, Failure, FromRequest, Guard, Handler, IntoReply,
+    List, MethodOf, Middleware, Namespace, Next, NoAck, On, Outcome, Refusal, Reply, Request, Session, SessionError,
+    Sid, State, Talk, TalkError, User, UserChange, authenticated,
+};
+pub use config::{AppConfig, AppConfigError};
 pub use engine::Headers;
-pub use gateway::{Bound, Gateway, GatewayError};
+pub use gateway::{Bound, Gateway, GatewayError, Running};
 pub use hallporter_adapters as adapters;
-pub use handler::{DisconnectReason, Event, Handler, Refusal};
-pub use socketio::{Handshake, Socket};
+pub use hallporter_adapters::{Ack, Args, SocketInfo, UserPolicy};
+pub use http::{GatewayLayer, GatewayService};
+pub use socketio::Handshake;
+pub use token::TokenConfigError;

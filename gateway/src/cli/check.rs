@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use hallporter::config;
+
 use super::{ConfigFlags, Failure, outcome};
 
 pub(super) fn run(flags: ConfigFlags) -> ExitCode {
@@ -10,7 +12,7 @@ pub(super) fn run(flags: ConfigFlags) -> ExitCode {
 }
 
 fn check(flags: ConfigFlags) -> Result<(), Failure> {
-    let config = flags.load().map_err(|error| {
+    let config = config::check(flags.sources()).map_err(|error| {
         let count = error.0.len();
         let mistakes = if count == 1 {
             "1 mistake".to_owned()
@@ -19,10 +21,11 @@ fn check(flags: ConfigFlags) -> Result<(), Failure> {
         };
         Failure::Input(anyhow::anyhow!("{mistakes} in the configuration\n{error}"))
     })?;
-    let namespaces: Vec<&str> = config
+    let who = |public| if public { "public" } else { "by token" };
+    let namespaces: Vec<String> = config
         .namespace
         .iter()
-        .map(|namespace| namespace.name.as_str())
+        .map(|namespace| format!("{} ({})", namespace.name, who(namespace.public)))
         .collect();
     let summary = format!(
         "The configuration is fine: listen on {}, path {}, manager {} (channel {}), namespaces {}.",

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use hallporter::adapters::url::{BrokerUrl, Scheme, UrlError};
-use hallporter::adapters::{Args, Emit, EventName, ManagerOptions, Target, manager};
+use hallporter::adapters::{Args, Emit, EventName, ManagerOptions, Target, manager, user_room};
 
 use super::{Failure, outcome, runtime};
 
@@ -34,6 +34,9 @@ pub(super) struct EmitFlags {
     /// Only to the members of this room or to this sid (again and again)
     #[arg(long, short, allow_hyphen_values = true)]
     room: Vec<String>,
+    /// Only to the sockets of this user (again and again)
+    #[arg(long, short, allow_hyphen_values = true)]
+    user: Vec<String>,
     /// Not to this sid or the members of this room (again and again)
     #[arg(long, allow_hyphen_values = true)]
     except: Vec<String>,
@@ -51,11 +54,13 @@ fn emit(flags: EmitFlags) -> Result<(), Failure> {
     if url.scheme() == Scheme::Memory {
         return Err(Failure::Input(UrlError::Memory.into()));
     }
+    let users = flags.user.iter().map(|user| user_room(user));
+    let rooms: Vec<String> = flags.room.into_iter().chain(users).collect();
     let event = Emit {
         args: arguments(&flags.args).map_err(Failure::Input)?,
         event: EventName::new(&flags.event),
         target: Target {
-            rooms: (!flags.room.is_empty()).then_some(flags.room),
+            rooms: (!rooms.is_empty()).then_some(rooms),
             except: flags.except,
         },
         namespace: match flags.namespace.starts_with('/') {

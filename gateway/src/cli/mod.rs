@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use hallporter::config::{Config, ConfigError, Sources, load};
+use hallporter::config::Sources;
 
 /// A horizontally scaled Socket.IO gateway.
 ///
@@ -40,13 +40,16 @@ enum Command {
     Emit(emit::EmitFlags),
 }
 
-/// Where the configuration comes from: the file, then the environment (HALLPORTER_MANAGER__URL is manager.url), then flags;
-/// the last wins.
+/// Where the configuration comes from: the file, then its tables [env.NAME], then the environment (HALLPORTER_MANAGER__URL is
+/// manager.url), then flags; the last wins.
 #[derive(Args, Debug)]
 struct ConfigFlags {
     /// Configuration file (TOML)
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Which tables [env.NAME] of the file to lay over it, such as production [default: HALLPORTER_ENV, else none]
+    #[arg(long, value_name = "NAME")]
+    env: Option<String>,
     /// Address to listen on [default: 127.0.0.1:3000]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
@@ -76,7 +79,7 @@ impl Cli {
 }
 
 impl ConfigFlags {
-    fn load(self) -> Result<Config, ConfigError> {
+    fn sources(self) -> Sources {
         let named = [
             ("--listen", "listen", self.listen),
             ("--manager-url", "manager.url", self.manager_url),
@@ -88,14 +91,16 @@ impl ConfigFlags {
             .set
             .into_iter()
             .map(|(key, value)| (format!("--set {key}"), key, value));
-        load(Sources {
+        Sources {
             defaults: "",
             file: self.config,
+            env: self.env,
             environment: std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
                 .collect(),
             flags: named.chain(set).collect(),
-        })
+            standalone: true,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use hallporter::config::Config;
+use hallporter::config::{Config, load};
 use hallporter::{Gateway, shutdown};
 use tracing_subscriber::EnvFilter;
 
@@ -14,7 +14,7 @@ pub(super) fn run(flags: ConfigFlags) -> ExitCode {
 }
 
 fn serve(flags: ConfigFlags) -> Result<(), Failure> {
-    let config = flags.load().map_err(|error| Failure::Input(error.into()))?;
+    let config = load(flags.sources()).map_err(|error| Failure::Input(error.into()))?;
     log_as(&config);
     runtime()?.block_on(async {
         let shutdown = shutdown::requested().map_err(|error| Failure::World(error.into()))?;

@@ -151,6 +151,10 @@ impl Connection {
             .heartbeat
             .watch(self, engine.options.ping_interval.min(engine.options.connect_timeout));
         session.opened();
+        // Those who were there have been closed already.
+        if engine.is_closed.load(Ordering::SeqCst) {
+            self.close(Closing::ShuttingDown);
+        }
         session
     }
 
@@ -232,23 +236,6 @@ impl Connection {
             Flushed::Broken => self.close(Closing::TransportError),
             Flushed::Overflow => self.close(Closing::ClientBufferFull),
         }
-    }
-
-    /// Writes what waits, and keeps what comes then until it is released.
-    pub(crate) fn hold(self: &Arc<Self>) {
-        self.flush();
-        self.outbox().hold();
-    }
-
-    /// Whether something is held, or waits otherwise.
-    pub(crate) fn has_waiting(&self) -> bool {
-        !self.outbox().is_empty()
-    }
-
-    /// Writes what was held.
-    pub(crate) fn release(self: &Arc<Self>) {
-        self.outbox().release();
-        self.flush();
     }
 
     /// The layer above takes packets again.

@@ -35,16 +35,24 @@ pub(crate) enum RequestError {
     /// More sessions than `limits.connecting` have not connected to a namespace yet.
     #[error("Too many clients are connecting")]
     TooManyConnecting,
+    /// The gateway takes no sessions any more.
+    #[error("The gateway is shutting down")]
+    ShuttingDown,
+    /// The HTTP server of the user's own serves something else than TCP, such as TLS.
+    #[error(
+        "WebSocket is not possible here, polling is: the gateway is behind an HTTP server whose connections are not plain TCP"
+    )]
+    NotTcp,
 }
 
 impl RequestError {
     const fn code(&self) -> u8 {
         match self {
-            Self::TransportUnknown => 0,
+            Self::TransportUnknown | Self::NotTcp => 0,
             Self::SessionUnknown | Self::SessionElsewhere(_) => 1,
             Self::HandshakeMethod => 2,
             Self::BadRequest | Self::TooLarge => 3,
-            Self::TooManyConnecting => 4,
+            Self::TooManyConnecting | Self::ShuttingDown => 4,
             Self::ProtocolVersion => 5,
         }
     }
@@ -52,7 +60,8 @@ impl RequestError {
     const fn status(&self) -> StatusCode {
         match self {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooManyConnecting => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyConnecting | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotTcp => StatusCode::NOT_IMPLEMENTED,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -67,6 +76,8 @@ impl RequestError {
             Self::ProtocolVersion => "protocol_version",
             Self::TooLarge => "too_large",
             Self::TooManyConnecting => "too_many_connecting",
+            Self::ShuttingDown => "shutting_down",
+            Self::NotTcp => "not_tcp",
         }
     }
 }

@@ -24,6 +24,7 @@ mod websocket;
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -64,6 +65,10 @@ pub(crate) struct Shared {
     delivery: Arc<Delivery>,
     heartbeat: Arc<Heartbeat>,
     ping: Outgoing,
+    /// No sessions are opened any more.
+    is_closed: AtomicBool,
+    /// A connection could not be taken back from the HTTP server, so none can: there are no WebSockets.
+    is_not_tcp: AtomicBool,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -164,6 +169,8 @@ impl Engine {
             delivery,
             heartbeat,
             ping: Outgoing::packet("2"),
+            is_closed: AtomicBool::new(false),
+            is_not_tcp: AtomicBool::new(false),
             tasks: [
                 tokio::spawn(async move { flushing.run().await }),
                 tokio::spawn(async move { beating.run().await }),
@@ -194,8 +201,9 @@ impl Engine {
         served.await.unwrap_or_else(IntoResponse::into_response)
     }
 
-    /// Closes all sessions.
+    /// Closes all sessions, and opens no more.
     pub(crate) fn close(&self) {
+        self.0.is_closed.store(true, Ordering::SeqCst);
         for connection in self.0.sessions.all() {
             connection.close(Closing::ShuttingDown);
         }
@@ -213,14 +221,14 @@ impl Engine {
         }
         let protocol = self.protocol(query)?;
         self.admit()?;
-        let (response, upgrade) = websocket::accept(parts)?;
+        let (response, upgrade) = websocket::accept(parts, &self.0)?;
         let request = handshake::Request::copy(parts);
         tokio::spawn(run(self.0.clone(), upgrade, protocol, request));
         Ok(response)
     }
 
     fn upgrade(&self, connection: Arc<Connection>, parts: &mut request::Parts) -> Result<Response, RequestError> {
-        let (response, upgrade) = websocket::accept(parts)?;
+        let (response, upgrade) = websocket::accept(parts, &self.0)?;
         tokio::spawn(upgrade::serve(connection, upgrade));
         Ok(response)
     }
@@ -233,8 +241,11 @@ impl Engine {
     }
 
     /// # Errors
-    /// When too many clients are connecting already.
+    /// When too many clients are connecting already, or the engine is closed.
     fn admit(&self) -> Result<(), RequestError> {
+        if self.0.is_closed.load(Ordering::SeqCst) {
+            return Err(RequestError::ShuttingDown);
+        }
         match self.0.sessions.connecting() < self.0.options.connecting {
             true => Ok(()),
             false => Err(RequestError::TooManyConnecting),
@@ -257,7 +268,7 @@ impl Engine {
 
 /// A session that is a WebSocket from the beginning.
 async fn run(engine: Arc<Shared>, upgrade: OnUpgrade, protocol: Protocol, request: handshake::Request) {
-    let Some((websocket, writer)) = websocket::take_back(upgrade, engine.options.max_payload).await else {
+    let Some((websocket, writer)) = websocket::take_back(upgrade, &engine).await else {
         return;
     };
     let id = SessionId::new(engine.owner);
@@ -267,13 +278,16 @@ async fn run(engine: Arc<Shared>, upgrade: OnUpgrade, protocol: Protocol, reques
 }
 
 impl Shared {
+    fn has_websockets(&self) -> bool {
+        self.options.transports.contains(&Transport::Websocket) && !self.is_not_tcp.load(Ordering::Relaxed)
+    }
+
     /// What a client is told first (Engine.IO protocol 4, "Handshake").
     fn open_packet(&self, id: &SessionId, transport: Transport) -> Outgoing {
-        let upgrades: &[&str] =
-            match transport == Transport::Polling && self.options.transports.contains(&Transport::Websocket) {
-                true => &["websocket"],
-                false => &[],
-            };
+        let upgrades: &[&str] = match transport == Transport::Polling && self.has_websockets() {
+            true => &["websocket"],
+            false => &[],
+        };
         let handshake = json!({
             "sid": id.as_str(),
             "upgrades": upgrades,

@@ -27,8 +27,6 @@ pub(crate) struct Outbox {
     written: usize,
     /// Somebody will flush.
     is_scheduled: bool,
-    /// A WebSocket gets what comes now when it is released.
-    is_held: bool,
     /// The kernel takes nothing more; the connection's own task flushes once it does.
     is_blocked: bool,
     /// More came than may wait.
@@ -89,7 +87,6 @@ impl Outbox {
             bytes: 0,
             written: 0,
             is_scheduled: false,
-            is_held: false,
             is_blocked: false,
             has_overflown: false,
             sink,
@@ -152,22 +149,11 @@ impl Outbox {
         self.is_scheduled = true;
     }
 
-    /// Keeps what comes from a WebSocket until [`release`](Self::release), or until the session ends.
-    pub(crate) const fn hold(&mut self) {
-        self.is_held = true;
-    }
-
-    /// What was held leaves with the next flush.
-    pub(crate) const fn release(&mut self) {
-        self.is_held = false;
-    }
-
     /// Writes what waits, unless the kernel is known to take nothing.
     pub(crate) fn flush(&mut self, protocol: Protocol) -> Flushed {
         self.is_scheduled = false;
         match self.sink {
             Sink::Polling { .. } | Sink::WebSocket(_) if self.has_overflown => Flushed::Overflow,
-            Sink::WebSocket(_) if self.is_held => Flushed::Done,
             Sink::Polling { is_waiting, .. } if is_waiting && !self.queue.is_empty() => Flushed::Poll,
             Sink::WebSocket(_) | Sink::Ending(_) if self.is_blocked => Flushed::Blocked(0),
             Sink::WebSocket(_) | Sink::Ending(_) => self.write(protocol),

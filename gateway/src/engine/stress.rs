@@ -90,10 +90,10 @@ impl Scene {
         let engine = Engine::new(Options::new(&config), manager, Arc::new(above));
         let listener: TcpListener = http::listen("127.0.0.1:0".parse().unwrap(), Duration::from_secs(10)).unwrap();
         let address = listener.local_addr().unwrap();
-        let router = http::with_engine(axum::Router::new(), &config, engine);
+        let layer = http::GatewayLayer::new(&config, engine, axum::Router::new());
         tokio::spawn(http::serve(
             listener,
-            router,
+            tower::Layer::layer(&layer, axum::Router::new()),
             Duration::from_secs(10),
             Default::default(),
         ));

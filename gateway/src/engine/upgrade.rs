@@ -19,7 +19,7 @@ use super::websocket::{self, Driver, WebSocket};
 /// Serves a WebSocket a client tries for its session.
 pub(super) async fn serve(connection: Arc<Connection>, upgrade: OnUpgrade) {
     let options = &connection.engine().options;
-    let Some((mut websocket, writer)) = websocket::take_back(upgrade, options.max_payload).await else {
+    let Some((mut websocket, writer)) = websocket::take_back(upgrade, connection.engine()).await else {
         return;
     };
     let probed = timeout(options.upgrade_timeout, probe(&connection, &mut websocket, &writer)).await;

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,10 +14,12 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, request};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
 use sha1::{Digest, Sha1};
-use tokio::io::{AsyncRead, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Sleep;
@@ -27,7 +30,8 @@ use super::messages::{Message, Messages};
 use super::outbox::{Flushed, Sink};
 use super::outgoing::Outgoing;
 use super::packet::Packet;
-use super::{Protocol, Session};
+use super::{Protocol, Session, Shared, frame};
+use crate::tcp;
 
 /// What is read in one call.
 const READ_BUFFER: usize = 32 * 1024;
@@ -41,8 +45,11 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Accepts a WebSocket: the answer, and what becomes the connection once it is sent.
 ///
 /// # Errors
-/// When the request asks for no WebSocket of version 13.
-pub(super) fn accept(parts: &mut request::Parts) -> Result<(Response, OnUpgrade), RequestError> {
+/// When the request asks for no WebSocket of version 13, or there are none.
+pub(super) fn accept(parts: &mut request::Parts, engine: &Shared) -> Result<(Response, OnUpgrade), RequestError> {
+    if engine.is_not_tcp.load(Ordering::Relaxed) {
+        return Err(RequestError::NotTcp);
+    }
     let headers = &parts.headers;
     let names = |header, word: &str| {
         let values = headers
@@ -80,18 +87,49 @@ pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
 }
 
 /// Takes the connection back from the HTTP server, of which nothing stays.
-pub(super) async fn take_back(upgrade: OnUpgrade, max: usize) -> Option<(WebSocket, OwnedWriteHalf)> {
-    let upgraded = upgrade.await.ok()?;
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-    let (reader, writer) = parts.io.into_inner().into_split();
-    let mut messages = Messages::new(max);
-    messages.keep(&parts.read_buf);
+pub(super) async fn take_back(upgrade: OnUpgrade, engine: &Shared) -> Option<(WebSocket, OwnedWriteHalf)> {
+    let (stream, read) = match upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => (parts.io.into_inner(), parts.read_buf),
+        // So it is with the HTTP server of axum.
+        Err(upgraded) => match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+            Ok(parts) => {
+                let stream = parts.io.into_inner();
+                // Ours is prepared by its listener. Where the system does not allow it, the connection works all the same.
+                let _ = tcp::prepare(&SockRef::from(&stream), engine.options.write_stall);
+                (stream, parts.read_buf)
+            }
+            Err(upgraded) => {
+                decline(upgraded, engine).await;
+                return None;
+            }
+        },
+    };
+    let (reader, writer) = stream.into_split();
+    let mut messages = Messages::new(engine.options.max_payload);
+    messages.keep(&read);
     let websocket = WebSocket {
         reader,
         messages,
-        unread: !parts.read_buf.is_empty(),
+        unread: !read.is_empty(),
     };
     Some((websocket, writer))
+}
+
+/// Lets go of a connection that is no TCP stream. That shows only now, once it is accepted, but no further one will be.
+async fn decline(upgraded: Upgraded, engine: &Shared) {
+    if !engine.is_not_tcp.swap(true, Ordering::Relaxed) {
+        tracing::error!(
+            "there are no WebSockets from now on, clients stay on polling: the connections of this HTTP server are not TcpStreams \
+             and cannot be taken over; serve the router on a TcpListener, and end TLS before it"
+        );
+    }
+    let mut stream = TokioIo::new(upgraded);
+    let farewell = async {
+        stream.write_all(&frame::close(1011)).await?;
+        stream.shutdown().await
+    };
+    // Whether the client hears of it is its own affair.
+    let _ = tokio::time::timeout(LINGER, farewell).await;
 }
 
 /// The reading half of a WebSocket.
@@ -346,7 +384,7 @@ fn receive(connection: &Arc<Connection>, session: &dyn Session, message: Message
         }
         Message::Ping(data) => {
             let mut pong = Vec::with_capacity(2 + data.len());
-            super::frame::write_header(super::frame::Opcode::Pong, data.len(), &mut pong);
+            frame::write_header(frame::Opcode::Pong, data.len(), &mut pong);
             pong.extend_from_slice(data);
             connection.send(&Outgoing::control(pong));
             Ok(())

@@ -1,5 +1,6 @@
 //! The HTTP API: what a worker would publish on the broker, posted to a gateway.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -37,12 +38,12 @@ enum Access {
 }
 
 impl Api {
-    pub(super) fn new(config: &Config, manager: Arc<dyn ClientManager>) -> Self {
+    /// `listen` is the gateway's own address; whom another server lets in is not known.
+    pub(super) fn new(config: &Config, listen: Option<SocketAddr>, manager: Arc<dyn ClientManager>) -> Self {
+        let is_on_loopback = listen.is_some_and(|address| address.ip().is_loopback());
         let access = match &config.api.key {
             Some(key) => Access::Key(key.clone()),
-            None if config.listen.ip().is_loopback() && config.manager.url.scheme() == Scheme::Memory => {
-                Access::Loopback
-            }
+            None if is_on_loopback && config.manager.url.scheme() == Scheme::Memory => Access::Loopback,
             None => Access::Off,
         };
         Self {

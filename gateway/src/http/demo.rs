@@ -1,15 +1,13 @@
 //! The demo page, and what it needs of the gateway.
 
-use async_trait::async_trait;
 use axum::extract::State;
 use axum::response::Html;
 use bytes::Bytes;
-use hallporter_adapters::{Args, Emit, EventName, Target};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::app::{Data, Error, Namespace, Sid, Talk};
 use crate::config::Config;
-use crate::{Event, Handler, Socket};
 
 const PAGE: &str = include_str!("demo.html");
 
@@ -32,8 +30,9 @@ pub(super) async fn page(State(page): State<Page>) -> Html<Bytes> {
 }
 
 /// Passes on what visitors say: `say` with `{room, text}` becomes `said` with `{sid, room, text}` in the room.
-#[derive(Debug)]
-pub(crate) struct Visitors;
+pub(crate) fn add(namespace: Namespace) -> Namespace {
+    namespace.or_on("say", say)
+}
 
 #[derive(Deserialize)]
 struct Said {
@@ -41,33 +40,11 @@ struct Said {
     text: String,
 }
 
-#[async_trait]
-impl Handler for Visitors {
-    async fn event(&self, socket: &Socket, event: Event) -> Option<Event> {
-        if event.name != "say" {
-            return Some(event);
-        }
-        let Ok((Said { room, text },)) = event.args.decode::<(Said,)>() else {
-            event.ack_error("bad_request", "expected {room, text}");
-            return None;
-        };
-        if !socket.rooms().contains(&room) {
-            event.ack_error("not_allowed", &format!("join the room {room:?} first"));
-            return None;
-        }
-        let said = json!({"sid": socket.sid(), "room": room, "text": text});
-        let Ok(args) = Args::encode(&said) else { return None };
-        let emitted = socket.manager().emit(Emit {
-            namespace: socket.namespace().into(),
-            target: Target::room(room),
-            event: EventName::new("said"),
-            args,
-            volatile: false,
-        });
-        match emitted.await {
-            Ok(()) => event.ack("ok"),
-            Err(error) => event.ack_error("unavailable", &error.to_string()),
-        }
-        None
+async fn say(Data(Said { room, text }): Data<Said>, Sid(sid): Sid, talk: Talk) -> Result<&'static str, Error> {
+    if !talk.rooms(&sid).await?.contains(&room) {
+        return Err(Error::new("not_allowed", format!("join the room {room:?} first")));
     }
+    let said = json!({"sid": sid, "room": room, "text": text});
+    talk.to(room).emit("said", &said).await?;
+    Ok("ok")
 }

@@ -13,7 +13,6 @@ use axum::response::{IntoResponse, Response};
 use metrics::counter;
 use serde_json::json;
 
-use super::is_below;
 use crate::config::Config;
 use crate::metric;
 
@@ -23,8 +22,6 @@ pub(super) struct Guard {
     all: bool,
     /// The origins besides the gateway's own.
     listed: Vec<String>,
-    /// The Socket.IO path, without its last slash.
-    path: String,
 }
 
 impl Guard {
@@ -32,7 +29,6 @@ impl Guard {
         Self {
             all: config.allowed_origins.iter().any(|origin| origin == "*"),
             listed: config.allowed_origins.clone(),
-            path: config.path.trim_end_matches('/').to_owned(),
         }
     }
 
@@ -62,7 +58,7 @@ fn is_own(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
 
 /// Refuses requests in the protocol's own way.
 pub(super) async fn guard(State(this): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    if is_below(&this.path, request.uri().path()) && !this.allows(request.headers()) {
+    if !this.allows(request.headers()) {
         counter!(metric::HTTP_REFUSED, "reason" => "origin").increment(1);
         return (
             StatusCode::FORBIDDEN,

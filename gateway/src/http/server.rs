@@ -1,13 +1,14 @@
 //! Accepting connections and speaking HTTP/1.1 on them.
 
+use std::convert::Infallible;
 use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::response::Response;
 use futures_util::FutureExt;
 use futures_util::future::Either;
 use hyper::Request;
@@ -15,25 +16,30 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
+
+use crate::tcp;
 
 /// Connections the system keeps until they are accepted.
 const BACKLOG: i32 = 4096;
 
-/// What the kernel may hold back for one client, in bytes; the rest waits in the gateway, where it is counted.
-const SEND_BUFFER: usize = 256 * 1024;
-
-/// What the kernel takes beyond that which is on its way to the client, in bytes. The less, the sooner it shows that a slow client
-/// has taken something: otherwise the kernel says nothing until a third of its buffer is free.
-#[cfg(target_os = "linux")]
-const UNSENT: u32 = 32 * 1024;
-
 /// How long to wait when the system has no connection to give, such as when files run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What answers requests.
+pub(crate) trait Served:
+    Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Served for S where
+    S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
 
 /// Listens on this address. What is set here holds for every connection that is accepted.
 ///
@@ -43,14 +49,7 @@ pub(crate) fn listen(address: SocketAddr, write_stall: Duration) -> io::Result<T
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
-    // Packets are small and matter at once.
-    socket.set_tcp_nodelay(true)?;
-    socket.set_send_buffer_size(SEND_BUFFER)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_notsent_lowat(UNSENT)?;
-    // Ends what nobody else watches: an answer that the client does not read.
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(write_stall.saturating_mul(3)))?;
+    tcp::prepare(&SockRef::from(&socket), write_stall)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
@@ -58,7 +57,12 @@ pub(crate) fn listen(address: SocketAddr, write_stall: Duration) -> io::Result<T
 
 /// Serves until `closing`, then ends the connections that serve no request. A client may take `request_head` to send the head of
 /// a request, or the next request.
-pub(crate) async fn serve(listener: TcpListener, router: Router, request_head: Duration, closing: CancellationToken) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    service: impl Served,
+    request_head: Duration,
+    closing: CancellationToken,
+) {
     let connections = TaskTracker::new();
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(request_head);
@@ -69,7 +73,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, request_head: D
                     server.clone(),
                     stream,
                     client,
-                    router.clone(),
+                    service.clone(),
                     closing.clone(),
                 ));
             }
@@ -90,12 +94,12 @@ async fn connection(
     server: http1::Builder,
     stream: TcpStream,
     client: SocketAddr,
-    router: Router,
+    service: impl Served,
     closing: CancellationToken,
 ) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(client));
-        begun(router.clone().oneshot(request.map(Body::new)))
+        begun(service.clone().oneshot(request.map(Body::new)))
     });
     let mut connection = Box::pin(server.serve_connection(TokioIo::new(stream), service).with_upgrades());
     tokio::select! {
@@ -127,6 +131,7 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::sync::Arc;
 
+    use axum::Router;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::Notify;

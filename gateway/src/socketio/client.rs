@@ -9,11 +9,11 @@ use url::form_urlencoded;
 
 use super::Server;
 use super::assembly::Assembly;
+use super::inbox::Event;
 use super::packet::{NotAPacket, Packet};
 use super::socket::Socket;
 use crate::engine::{Closing, Connection, Malformed, Protocol, Session};
-use crate::handler::AckSender;
-use crate::{DisconnectReason, Event, Refusal};
+use crate::{DisconnectReason, Refusal};
 
 /// Namespaces a client was put out of that are kept in mind, so that what it sent before it knew is passed over.
 const MAX_LEFT: usize = 16;
@@ -96,10 +96,6 @@ impl Client {
                 name,
                 args,
             } => self.to_socket(&namespace, |socket| {
-                let ack = ack.map(|id| AckSender {
-                    socket: socket.clone(),
-                    id,
-                });
                 socket.inbox().push(&socket, Event { name, args, ack });
             }),
             Packet::Ack { namespace, id, args } => self.to_socket(&namespace, |socket| {

@@ -5,22 +5,32 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use hallporter_adapters::Args;
 use metrics::counter;
 use tokio::time::Instant;
 
 use super::socket::Socket;
 use super::{Server, connect};
+use crate::app::{Caller, DisconnectReason, Reply};
 use crate::engine::together;
-use crate::{DisconnectReason, Event, metric};
+use crate::metric;
 
 /// How long the events of a socket that is gone are still handled. What waits then for a slow handler is dropped.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// An event of a client.
+#[derive(Debug)]
+pub(super) struct Event {
+    pub(super) name: String,
+    pub(super) args: Args,
+    /// The number of the ack that the client waits for.
+    pub(super) ack: Option<u64>,
+}
 
 /// The queue of a socket.
 #[derive(Debug, Default)]
@@ -109,11 +119,11 @@ impl Inbox {
         state.over.is_none()
     }
 
-    /// Refused: nothing that waits is done.
-    pub(super) fn discard(&self) {
+    /// Refused: nothing that waits is done. Returns false when nothing was taken any more.
+    pub(super) fn discard(&self) -> bool {
         let mut state = self.state();
-        state.over = Some(Instant::now());
         state.waiting.clear();
+        state.over.replace(Instant::now()).is_none()
     }
 
     fn next(&self) -> Option<Work> {
@@ -177,13 +187,13 @@ async fn work(socket: Socket, first: Work) {
     let mut next = Some(first);
     while let Some(work) = next {
         match work {
-            Work::Connect => connect::admit(&socket).await,
+            // In boxes, for there is a work for every event, which shall be small.
+            Work::Connect => Box::pin(connect::admit(&socket)).await,
             Work::Event(event) => handle(&socket, event).await,
             Work::Disconnect(reason) => {
                 counter!(metric::DISCONNECTS, "reason" => reason.as_str()).increment(1);
-                for handler in &socket.space().door().handlers {
-                    guarded(handler.disconnect(&socket, reason)).await;
-                }
+                let app = &socket.space().door().app;
+                Box::pin(app.disconnect(Caller::Socket(socket.clone()), reason)).await;
             }
         }
         next = socket.inbox().next();
@@ -191,27 +201,18 @@ async fn work(socket: Socket, first: Work) {
     }
 }
 
-/// Asks one handler after the other until one takes the event.
-async fn handle(socket: &Socket, event: Event) {
+/// Hands an event to the user's code, and its answer to the client.
+async fn handle(socket: &Socket, Event { name, args, ack }: Event) {
     let door = socket.space().door();
     door.meters.events.increment(1);
-    let mut event = Some(event);
-    for handler in &door.handlers {
-        let Some(unhandled) = event.take() else { return };
-        event = guarded(handler.event(socket, unhandled)).await.flatten();
-    }
-    if let Some(unhandled) = event {
+    if !door.app.handles(&name) {
         door.meters.unhandled.increment(1);
-        let message = format!("nobody handles the event {:?}", unhandled.name);
-        unhandled.ack_error("unhandled", &message);
     }
-}
-
-/// A handler's panic costs this one call.
-pub(super) async fn guarded<T>(call: impl Future<Output = T>) -> Option<T> {
-    let outcome = AssertUnwindSafe(call).catch_unwind().await;
-    if outcome.is_err() {
-        counter!(metric::HANDLER_PANICS).increment(1);
+    let answer = match door.app.handle(Caller::Socket(socket.clone()), name, args).await {
+        Ok(Reply(answer)) => answer,
+        Err(error) => Some(error.to_args()),
+    };
+    if let (Some(id), Some(args)) = (ack, answer) {
+        socket.send_ack(id, &args);
     }
-    outcome.ok()
 }

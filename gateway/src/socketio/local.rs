@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use hallporter_adapters::{Ack, Emit, LocalSockets, Membership, RoomIsSid, SocketInfo, Target};
+use hallporter_adapters::{Ack, Args, Emit, LocalSockets, Membership, RoomIsSid, SocketInfo, Target};
+use metrics::counter;
 use tokio::sync::mpsc;
 
 use super::Server;
 use super::acks::{self, Asked};
+use crate::app::UserChange;
 use crate::engine::Batch;
+use crate::metric;
 
 impl LocalSockets for Server {
     fn deliver(&self, emit: &Emit) {
@@ -76,18 +79,37 @@ impl LocalSockets for Server {
         }
     }
 
-    fn disconnect(&self, namespace: &str, sid: &str) {
-        if let Some(socket) = self
-            .namespaces()
-            .get(namespace)
-            .and_then(|namespace| namespace.get(sid))
-        {
-            socket.disconnect();
+    fn disconnect(&self, namespace: &str, sid: &str, connection: bool) {
+        let namespace = self.namespaces().get(namespace);
+        match namespace.and_then(|namespace| namespace.get(sid)) {
+            Some(socket) if connection => socket.close_connection(),
+            Some(socket) => socket.disconnect(),
+            None => {}
         }
     }
 
     fn sockets(&self, namespace: &str, target: &Target) -> Vec<SocketInfo> {
         let namespace = self.namespaces().get(namespace);
         namespace.map_or_else(Vec::new, |namespace| namespace.infos(target))
+    }
+
+    fn user_changed(&self, namespace: &str, user: &str, is_online: bool) {
+        let Some(door) = self.namespaces().door(namespace) else {
+            return;
+        };
+        if door.app.watches_users() {
+            let user = user.to_owned();
+            let change = (door.app.clone(), namespace.to_owned(), UserChange { user, is_online });
+            if self.user_changes.try_send(change).is_err() {
+                counter!(metric::USER_CHANGES_DROPPED).increment(1);
+            }
+        }
+    }
+
+    fn server_side_event(&self, namespace: &str, event: &str, args: Args) {
+        let door = self.namespaces().door(namespace);
+        if let Some(door) = door.filter(|door| door.app.hears_server_side(event)) {
+            self.server_side.push(&door.app, namespace, event, args);
+        }
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod msgpack;
 mod namespace;
 pub(crate) mod packet;
 mod rooms;
+mod server_side;
 mod sid;
 mod socket;
 
@@ -23,18 +24,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hallporter_adapters::{ClientManager, LogLimit};
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use crate::Handler;
-use crate::config::{Config, Limits, Namespace as Configured};
+use crate::app::{App, UserChange};
+use crate::config::{Config, Limits};
 use crate::engine::{Application, Closing, Connection, Engine, Options, Session};
 use assembly::AssemblyLimits;
 use client::{Client, ClientSession};
 use codec::Codec;
 use namespace::Namespaces;
+use server_side::ServerSide;
 use sid::Sid;
 
-pub use socket::{Handshake, Socket};
+pub use socket::Handshake;
+pub(crate) use socket::Socket;
+
+/// Comings and goings of users that may wait for `on_user`.
+const MAX_USER_CHANGES: usize = 65_536;
 
 /// The Socket.IO server of a gateway.
 #[derive(Debug)]
@@ -51,21 +58,26 @@ pub(crate) struct Server {
     /// The number of the latest socket.
     numbers: AtomicU64,
     closed_log: LogLimit,
+    /// What `on_user` is to be told, in order.
+    user_changes: mpsc::Sender<(Arc<App>, String, UserChange)>,
+    /// What other gateways' code has emitted.
+    server_side: ServerSide,
 }
 
 impl Server {
-    /// Opens the configured namespaces and starts the manager on behalf of their sockets. `handlers` gives the handlers of each
-    /// namespace, in the order they are asked. Needs a tokio runtime. Beside the engine it gives what handlers are doing.
+    /// Opens namespaces for this code and starts the manager on behalf of their sockets.
+    /// Needs a tokio runtime. Beside the engine it gives what handlers are doing.
     ///
     /// # Errors
     /// When a pattern is none, which [`crate::config::load`] finds out before.
     pub(crate) fn open(
         config: &Config,
         manager: Arc<dyn ClientManager>,
-        handlers: impl Fn(&Configured) -> Vec<Arc<dyn Handler>>,
+        apps: &[Arc<App>],
     ) -> Result<(Engine, TaskTracker), matchit::InsertError> {
+        let (user_changes, changes) = mpsc::channel(MAX_USER_CHANGES);
         let server = Arc::new(Self {
-            namespaces: Namespaces::new(config, manager.clone(), handlers)?,
+            namespaces: Namespaces::new(config, manager.clone(), apps)?,
             manager: manager.clone(),
             codec: Codec(config.engine.parser),
             limits: config.limits.clone(),
@@ -74,7 +86,11 @@ impl Server {
             runtime: Handle::current(),
             numbers: AtomicU64::new(0),
             closed_log: LogLimit::default(),
+            user_changes,
+            server_side: ServerSide::new(),
         });
+        // It ends with the server, so nobody has to wait for it.
+        server.runtime.spawn(tell_of_users(changes));
         manager.start(server.clone());
         let handlers_running = server.handlers_running.clone();
         let engine = Engine::new(Options::new(config), manager, Arc::new(Above(server)));
@@ -128,6 +144,13 @@ impl Server {
                 "a client that is too slow was disconnected"
             );
         }
+    }
+}
+
+/// Tells the user's code who came and went, one after the other.
+async fn tell_of_users(mut changes: mpsc::Receiver<(Arc<App>, String, UserChange)>) {
+    while let Some((app, namespace, change)) = changes.recv().await {
+        app.user_changed(&namespace, change).await;
     }
 }
 

@@ -11,15 +11,16 @@ use matchit::Router;
 use super::Sid;
 use super::rooms::{Change, Rooms, Targets};
 use super::socket::Socket;
-use crate::config::{Config, Namespace as Configured};
+use crate::DisconnectReason;
+use crate::app::App;
+use crate::config::Config;
 use crate::metric::Meters;
-use crate::{DisconnectReason, Handler};
 
-/// What all namespaces of one `[[namespace]]` share.
+/// What all namespaces of one name or pattern share.
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) meters: Meters,
-    pub(super) handlers: Vec<Arc<dyn Handler>>,
+    pub(super) app: Arc<App>,
     pub(super) waiting_events: usize,
     pub(super) waiting_bytes: usize,
 }
@@ -150,20 +151,20 @@ impl Namespaces {
     pub(super) fn new(
         config: &Config,
         manager: Arc<dyn ClientManager>,
-        handlers: impl Fn(&Configured) -> Vec<Arc<dyn Handler>>,
+        apps: &[Arc<App>],
     ) -> Result<Self, matchit::InsertError> {
         let (mut by_name, mut by_pattern) = (HashMap::new(), Router::new());
-        for namespace in &config.namespace {
+        for app in apps {
             let door = Arc::new(Door {
-                meters: Meters::new(&namespace.name),
-                handlers: handlers(namespace),
+                meters: Meters::new(app.name()),
+                app: app.clone(),
                 waiting_events: config.limits.waiting_events,
                 waiting_bytes: config.limits.waiting_bytes,
             });
-            if namespace.name.contains('{') {
-                by_pattern.insert(namespace.name.as_str(), door)?;
+            if app.name().contains('{') {
+                by_pattern.insert(app.name(), door)?;
             } else {
-                by_name.insert(namespace.name.as_str().into(), door);
+                by_name.insert(app.name().into(), door);
             }
         }
         Ok(Self {
@@ -180,10 +181,15 @@ impl Namespaces {
         Some(open.get(name)?.namespace.clone())
     }
 
+    /// The door to a namespace, whether somebody is in it or not.
+    pub(super) fn door(&self, name: &str) -> Option<&Arc<Door>> {
+        let by_name = self.by_name.get(name);
+        by_name.or_else(|| Some(self.by_pattern.at(name).ok()?.value))
+    }
+
     /// The namespace for one more socket; `None` where none is configured.
     pub(super) fn enter(&self, name: &ByteString) -> Option<Arc<Namespace>> {
-        let by_name = self.by_name.get(name);
-        let door = by_name.or_else(|| Some(self.by_pattern.at(name).ok()?.value))?;
+        let door = self.door(name)?;
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         let entry = open.entry(name.clone()).or_insert_with(|| Open {
             namespace: Arc::new(Namespace {

@@ -1,16 +1,14 @@
-//! A client's membership in a namespace, as handlers see it.
+//! A client's membership in a namespace.
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytestring::ByteString;
-use hallporter_adapters::{Ack, Args, ClientManager, Emit, EncodeError, EventName, LocalSockets, RoomIsSid, Target};
-use serde::Serialize;
+use hallporter_adapters::{Args, ClientManager, RoomIsSid, UserPolicy};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use url::form_urlencoded;
 
 use super::Sid;
 use super::acks::Acks;
@@ -19,12 +17,13 @@ use super::inbox::Inbox;
 use super::members::Numbered;
 use super::namespace::Namespace;
 use crate::DisconnectReason;
+use crate::app::Slot;
 use crate::config::Transport;
 use crate::engine::{Batch, Closing, Headers, Outgoing};
 
 /// A socket of this gateway. Cloning is cheap.
 #[derive(Clone)]
-pub struct Socket(Arc<Inner>);
+pub(crate) struct Socket(Arc<Inner>);
 
 struct Inner {
     sid: Sid,
@@ -34,9 +33,26 @@ struct Inner {
     handshake: Handshake,
     inbox: Inbox,
     acks: Acks,
-    /// The client has been told that it is connected, and not yet that it is disconnected.
-    is_connected: AtomicBool,
+    session: Slot,
+    stage: AtomicU8,
+    /// What came for the client before it may have it; `None` once it takes everything at once.
+    early: Mutex<Option<Early>>,
 }
+
+#[derive(Default)]
+struct Early {
+    waiting: Vec<Outgoing>,
+    bytes: usize,
+}
+
+/// How far a socket is. The client is asking to connect;
+const CONNECTING: u8 = 0;
+/// it has been told that it is connected, and has what came early still before it;
+const TOLD: u8 = 1;
+/// it takes everything at once;
+const OPEN: u8 = 2;
+/// it has gone, or been told that it is disconnected.
+const GONE: u8 = 3;
 
 /// What a client said when it connected.
 #[derive(Clone, Debug)]
@@ -49,6 +65,14 @@ pub struct Handshake {
     pub address: Option<IpAddr>,
     /// The payload of the connect packet; an empty object where there was none.
     pub auth: Value,
+}
+
+impl Handshake {
+    /// A value of the query, decoded; the first where there are several.
+    pub fn query_value(&self, name: &str) -> Option<String> {
+        let mut pairs = form_urlencoded::parse(self.query.as_bytes());
+        Some(pairs.find(|(key, _)| key == name)?.1.into_owned())
+    }
 }
 
 impl Socket {
@@ -67,91 +91,73 @@ impl Socket {
             },
             inbox: Inbox::default(),
             acks: Acks::default(),
-            is_connected: AtomicBool::new(false),
+            session: Slot::default(),
+            stage: AtomicU8::new(CONNECTING),
+            early: Mutex::new(Some(Early::default())),
         }))
     }
 
     /// Its public id, which is a room of its own.
-    pub fn sid(&self) -> &str {
+    pub(crate) fn sid(&self) -> &str {
         self.0.sid.as_str()
     }
 
-    /// The namespace.
-    pub fn namespace(&self) -> &str {
+    pub(crate) fn namespace(&self) -> &ByteString {
         self.0.namespace.name()
     }
 
-    /// What the client said when it connected.
-    pub fn handshake(&self) -> &Handshake {
+    pub(crate) fn handshake(&self) -> &Handshake {
         &self.0.handshake
     }
 
-    /// How bytes move now.
-    pub fn transport(&self) -> Transport {
+    pub(crate) fn transport(&self) -> Transport {
         self.0.client.connection().transport()
     }
 
-    /// The cluster, for whatever is not about this socket alone.
-    pub fn manager(&self) -> &Arc<dyn ClientManager> {
+    pub(crate) fn manager(&self) -> &Arc<dyn ClientManager> {
         self.0.client.server().manager()
     }
 
-    /// Emits to this client: a tuple is several arguments, `()` is none, anything else is one.
-    ///
-    /// # Errors
-    /// When the data cannot be JSON.
-    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<(), EncodeError> {
-        self.emit_args(event, Args::encode(data)?, false);
-        Ok(())
+    pub(crate) fn session(&self) -> &Slot {
+        &self.0.session
     }
 
-    /// Emits arguments as they are; `volatile` ones may be dropped when the client cannot take them now.
-    pub fn emit_args(&self, event: &str, args: Args, volatile: bool) {
-        let codec = self.0.client.server().codec();
-        let outgoing = codec.event(self.namespace(), None, &EventName::new(event), &args);
-        self.deliver(&outgoing, volatile, &mut Batch::default());
+    /// What its session may hold, in bytes.
+    pub(crate) fn session_limit(&self) -> usize {
+        self.0.client.server().limits().session
     }
 
-    /// Emits and waits for the client's ack; `None` when none came in time.
-    pub async fn emit_with_ack(&self, event: &str, args: Args, timeout: Duration) -> Option<Args> {
-        let (sender, mut acks) = mpsc::channel(1);
-        let emit = Emit {
-            namespace: self.0.namespace.name().clone(),
-            target: Target::room(self.sid()),
-            event: EventName::new(event),
-            args,
-            volatile: false,
-        };
-        self.0.client.server().deliver_with_ack(&emit, timeout, sender);
-        acks.recv().await.map(|Ack { args, .. }| args)
+    pub(crate) fn user_policy(&self) -> UserPolicy {
+        self.0.namespace.door().app.user_policy()
     }
 
-    /// Enters a room.
-    ///
     /// # Errors
     /// When the room bears the name of another socket of this gateway.
-    pub fn join(&self, room: &str) -> Result<(), RoomIsSid> {
+    pub(crate) fn join(&self, room: &str) -> Result<(), RoomIsSid> {
         self.0.namespace.enter(self.sid(), room)
     }
 
-    /// Leaves a room.
-    pub fn leave(&self, room: &str) {
+    pub(crate) fn leave(&self, room: &str) {
         self.0.namespace.leave(self.sid(), room);
     }
 
-    /// The rooms it is in, its own included.
-    pub fn rooms(&self) -> Vec<String> {
-        self.0.namespace.rooms_of(&self.0.sid)
-    }
-
     /// Disconnects the client from this namespace; its other namespaces stay, and it does not come back by itself.
-    pub fn disconnect(&self) {
+    pub(crate) fn disconnect(&self) {
         self.end(DisconnectReason::ServerNamespaceDisconnect);
     }
 
     /// Closes the client's connection, and so all its sockets; clients usually connect again, to whatever gateway.
-    pub fn close_connection(&self) {
+    pub(crate) fn close_connection(&self) {
         self.0.client.connection().close(Closing::ByServer);
+    }
+
+    /// A reference that does not keep it.
+    pub(super) fn downgrade(&self) -> WeakSocket {
+        WeakSocket(Arc::downgrade(&self.0))
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.0.stage.load(Ordering::Acquire) == GONE
     }
 
     pub(crate) fn send_ack(&self, id: u64, args: &Args) {
@@ -179,15 +185,48 @@ impl Socket {
         &self.0.acks
     }
 
+    /// Whether the client has been told that it is connected, and not yet that it is disconnected.
     pub(super) fn is_connected(&self) -> bool {
-        self.0.is_connected.load(Ordering::Acquire)
+        matches!(self.0.stage.load(Ordering::Acquire), TOLD | OPEN)
     }
 
-    /// Hands over a packet of its namespace; one that is not connected gets none.
+    /// Hands over a packet of its namespace. What comes before the client is connected waits until it is.
     pub(super) fn deliver(&self, outgoing: &Outgoing, volatile: bool, batch: &mut Batch) {
+        if self.0.stage.load(Ordering::Acquire) == OPEN || !self.delay(outgoing, volatile) {
+            self.hand_over(outgoing, volatile, batch);
+        }
+    }
+
+    fn hand_over(&self, outgoing: &Outgoing, volatile: bool, batch: &mut Batch) {
         if self.is_connected() {
             batch.send(self.0.client.connection(), outgoing, volatile);
         }
+    }
+
+    /// Keeps a packet until the client is connected. Returns false when it takes everything at once.
+    fn delay(&self, outgoing: &Outgoing, volatile: bool) -> bool {
+        let limit = self.0.client.server().limits().client_buffer;
+        let mut early = self.early();
+        let Some(Early { waiting, bytes }) = early.as_mut() else {
+            return false;
+        };
+        if *bytes + outgoing.size() <= limit || waiting.is_empty() {
+            *bytes += outgoing.size();
+            waiting.push(outgoing.clone());
+        } else if !volatile {
+            drop(early);
+            self.0.client.connection().close(Closing::ClientBufferFull);
+        }
+        true
+    }
+
+    fn early(&self) -> MutexGuard<'_, Option<Early>> {
+        self.0.early.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether something waits for the client to be connected.
+    pub(super) fn has_early(&self) -> bool {
+        self.early().as_ref().is_some_and(|early| !early.waiting.is_empty())
     }
 
     /// Tells the client that it is connected, and lets others find it.
@@ -199,8 +238,22 @@ impl Socket {
             .connect(self.namespace(), self.sid(), client.connection().protocol());
         client.connection().send(&outgoing);
         client.connection().confirm();
-        self.0.is_connected.store(true, Ordering::Release);
+        self.0.stage.store(TOLD, Ordering::Release);
         self.0.namespace.connect(&self.0.sid);
+    }
+
+    /// Hands over what came early; from now on the client takes everything at once.
+    pub(super) fn open(&self) {
+        let mut batch = Batch::default();
+        // While this is locked nothing overtakes.
+        let mut early = self.early();
+        for outgoing in early.take().unwrap_or_default().waiting {
+            self.hand_over(&outgoing, false, &mut batch);
+        }
+        let _ = self
+            .0
+            .stage
+            .compare_exchange(TOLD, OPEN, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// The socket is gone; the first reason is the one that counts. Returns at once.
@@ -210,12 +263,29 @@ impl Socket {
         }
         self.0.namespace.remove(self);
         self.0.client.remove(self, reason);
-        if self.0.is_connected.swap(false, Ordering::AcqRel) && reason == DisconnectReason::ServerNamespaceDisconnect {
+        if self.let_go() && reason == DisconnectReason::ServerNamespaceDisconnect {
             let outgoing = self.0.client.server().codec().disconnect(self.namespace());
             self.0.client.connection().send(&outgoing);
         }
-        self.0.acks.clear();
         self.0.inbox.end(self, reason);
+    }
+
+    /// Gives up what is only of use while the client is there. Returns whether it was connected.
+    pub(super) fn let_go(&self) -> bool {
+        let stage = self.0.stage.swap(GONE, Ordering::AcqRel);
+        *self.early() = None;
+        self.0.acks.clear();
+        self.manager().unbind_user(self.namespace(), self.sid());
+        matches!(stage, TOLD | OPEN)
+    }
+}
+
+/// A socket that may have gone.
+pub(super) struct WeakSocket(Weak<Inner>);
+
+impl WeakSocket {
+    pub(super) fn upgrade(&self) -> Option<Socket> {
+        self.0.upgrade().map(Socket)
     }
 }
 
