@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context;
-use async_trait::async_trait;
 use axum::body::Bytes;
 use axum::routing::get;
 use axum::{Json, Router};
-use hallporter::adapters::{Args, Emit, EventName, Target};
 use hallporter::config::{Sources, Transport, load};
-use hallporter::{DisconnectReason, Event, Gateway, Handler, Refusal, Socket, shutdown};
+use hallporter::{
+    Args, Data, DisconnectReason, Error, Gateway, Handshake, Namespace, Next, NoAck, Refusal, Reply, Request, Sid,
+    State, Talk, shutdown,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -32,15 +32,6 @@ ping_timeout = "1500ms"
 connect_timeout = "1s"
 max_payload = 1000000
 allow_eio3 = true
-
-[[namespace]]
-name = "/"
-[[namespace]]
-name = "/custom"
-[[namespace]]
-name = "/other"
-[[namespace]]
-name = "/tenant-{name}"
 "#;
 
 /// Tags whose disconnect reason is kept, at most.
@@ -61,18 +52,38 @@ async fn main() -> anyhow::Result<()> {
     let stats = Arc::<Stats>::default();
     let shown = stats.clone();
     let routes = Router::new().route("/_stats", get(async move || Json(shown.to_json())));
-    let gateway = Gateway::new(config)
-        .handler(Reference { stats })
-        .routes(routes)
-        .bind()
-        .await?;
-    gateway.serve(shutdown::requested()?).await?;
+    let namespaces = ["/", "/custom", "/other", "/tenant-{name}"];
+    let gateway = Gateway::new(config).state(stats).routes(routes);
+    let gateway = namespaces.into_iter().map(reference).fold(gateway, Gateway::namespace);
+    gateway.bind().await?.serve(shutdown::requested()?).await?;
     Ok(())
 }
 
-#[derive(Debug)]
-struct Reference {
-    stats: Arc<Stats>,
+/// The same code for every namespace.
+fn reference(name: &str) -> Namespace {
+    Namespace::new(name)
+        .public()
+        .with(counted)
+        .on_connect(connect)
+        .on_disconnect(disconnect)
+        .on("message", message)
+        .on("message-with-ack", echo)
+        .on("echo", echo)
+        .on("ask", ask)
+        .on("join", join)
+        .on("leave", leave)
+        .on("rooms", async |Sid(sid): Sid, talk: Talk| talk.rooms(&sid).await)
+        .on("broadcast", broadcast)
+        .on("broadcast-ack", broadcast_ack)
+        .on("to-id", to_id)
+        .on("info", info)
+        .on("kick", async |Sid(sid): Sid, talk: Talk| talk.disconnect(&sid).await)
+        .on("last-disconnect", last_disconnect)
+        .on("burst", burst)
+        .on("flood", flood)
+        .on("work", work)
+        .on("panic", panic)
+        .on_any(fallback)
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +96,21 @@ struct Stats {
 }
 
 impl Stats {
+    fn entered(&self, namespace: &str) {
+        let mut namespaces = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
+        *namespaces.entry(namespace.to_owned()).or_default() += 1;
+    }
+
+    fn left(&self, namespace: &str) {
+        let mut namespaces = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = namespaces.get_mut(namespace) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                namespaces.remove(namespace);
+            }
+        }
+    }
+
     fn to_json(&self) -> Value {
         json!({
             "connects": self.connects.load(Ordering::Relaxed),
@@ -111,185 +137,179 @@ impl Drop for Task<'_> {
     }
 }
 
-#[async_trait]
-impl Handler for Reference {
-    async fn connect(&self, socket: &Socket) -> Result<(), Refusal> {
-        let tenant = socket.namespace().strip_prefix("/tenant-");
-        let allowed = |char: char| char.is_ascii_alphanumeric() || "_-".contains(char);
-        if tenant.is_some_and(|name| name.is_empty() || !name.chars().all(allowed)) {
-            return Err(Refusal::new("Invalid namespace"));
-        }
-        match socket.handshake().auth["token"].as_str() {
-            Some("deny") => return Err(Refusal::new("not authorized").data(json!({"code": "E_AUTH"}))),
-            Some("slow") => sleep(Duration::from_millis(300)).await,
-            _ => {}
-        }
-        // One that goes before it is told has its disconnect handler run too.
-        self.stats.connects.fetch_add(1, Ordering::Relaxed);
-        let mut namespaces = self.stats.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
-        *namespaces.entry(socket.namespace().to_owned()).or_default() += 1;
-        Ok(())
-    }
+/// Counts the handlers that are running.
+async fn counted(request: Request, next: Next) -> Result<Reply, Error> {
+    let stats = request.state::<Stats>().unwrap_or_default();
+    let _task = Task::of(&stats);
+    next.run(request).await
+}
 
-    async fn connected(&self, socket: &Socket) {
-        if let Err(error) = socket.emit("auth", &socket.handshake().auth) {
-            tracing::error!(%error, "auth was not sent");
-        }
+async fn connect(request: Request, handshake: Handshake, stats: State<Stats>, talk: Talk) -> Result<(), Error> {
+    let tenant = request.namespace().strip_prefix("/tenant-");
+    let allowed = |char: char| char.is_ascii_alphanumeric() || "_-".contains(char);
+    if tenant.is_some_and(|name| name.is_empty() || !name.chars().all(allowed)) {
+        return Err(Refusal::new("Invalid namespace").into());
     }
-
-    async fn event(&self, socket: &Socket, event: Event) -> Option<Event> {
-        let _task = Task::of(&self.stats);
-        let name = event.name.clone();
-        if let Err(error) = self.answer(socket, event).await {
-            tracing::debug!(event = name, "{error:#}");
+    match handshake.auth["token"].as_str() {
+        Some("deny") => {
+            let refusal = Refusal::new("not authorized").data(json!({"code": "E_AUTH"}));
+            return Err(refusal.into());
         }
-        None
+        Some("slow") => sleep(Duration::from_millis(300)).await,
+        _ => {}
     }
+    stats.connects.fetch_add(1, Ordering::Relaxed);
+    stats.entered(request.namespace());
+    Ok(caller(&request, &talk).emit("auth", &handshake.auth).await?)
+}
 
-    async fn disconnect(&self, socket: &Socket, reason: DisconnectReason) {
-        self.stats.disconnects.fetch_add(1, Ordering::Relaxed);
-        let mut namespaces = self.stats.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = namespaces.get_mut(socket.namespace()) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                namespaces.remove(socket.namespace());
-            }
-        }
-        drop(namespaces);
-        if let Some(tag) = socket.handshake().auth["tag"].as_str() {
-            let mut reasons = self.stats.reasons.lock().unwrap_or_else(PoisonError::into_inner);
-            if reasons.len() < MAX_TAGS {
-                reasons.insert(tag.to_owned(), reason.as_str());
-            }
+async fn disconnect(request: Request, handshake: Handshake, reason: DisconnectReason, stats: State<Stats>) {
+    stats.disconnects.fetch_add(1, Ordering::Relaxed);
+    stats.left(request.namespace());
+    if let Some(tag) = handshake.auth["tag"].as_str() {
+        let mut reasons = stats.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        if reasons.len() < MAX_TAGS {
+            reasons.insert(tag.to_owned(), reason.as_str());
         }
     }
 }
 
-impl Reference {
-    async fn answer(&self, socket: &Socket, event: Event) -> anyhow::Result<()> {
-        match event.name.as_str() {
-            "message" => socket.emit_args("message-back", event.args, false),
-            "message-with-ack" | "echo" => {
-                let args = event.args.clone();
-                event.ack_args(&args);
-            }
-            "ask" => {
-                let ask: Ask = first(&event)?;
-                let timeout = Duration::from_millis(ask.timeout);
-                let answer = socket.emit_with_ack(&ask.event, one(ask.data, &event)?, timeout).await;
-                match answer {
-                    Some(answer) => {
-                        let (values, attachments) = firsts([&answer])?;
-                        let answer = json!([{"ok": true, "data": values[0]}]);
-                        event.ack_args(&Args::from_json_array(&answer.to_string(), attachments)?);
-                    }
-                    None => event.ack(&json!({"ok": false, "error": "timeout"})),
-                }
-            }
-            "join" => {
-                for room in first::<OneOrMore>(&event)?.into_vec() {
-                    socket.join(&room)?;
-                }
-                event.ack("ok");
-            }
-            "leave" => {
-                for room in first::<OneOrMore>(&event)?.into_vec() {
-                    socket.leave(&room);
-                }
-                event.ack("ok");
-            }
-            "rooms" => event.ack(&socket.rooms()),
-            "broadcast" => {
-                let broadcast: Broadcast = first(&event)?;
-                socket.manager().emit(broadcast.emit(socket, &event)?).await?;
-                event.ack("ok");
-            }
-            "broadcast-ack" => {
-                let broadcast: Broadcast = first(&event)?;
-                let timeout = Duration::from_millis(broadcast.timeout);
-                let emit = Broadcast {
-                    to_self: true,
-                    ..broadcast
-                }
-                .emit(socket, &event)?;
-                let (acks, failed) = socket.manager().emit_with_ack(emit, timeout).await?.all().await;
-                let (values, attachments) = firsts(acks.iter().map(|ack| &ack.args))?;
-                let answer = json!([{"acks": values, "failed": failed}]);
-                event.ack_args(&Args::from_json_array(&answer.to_string(), attachments)?);
-            }
-            "to-id" => {
-                let to: ToId = first(&event)?;
-                let emit = emit_to(socket, Target::room(to.id), &to.event, one(to.data, &event)?, false);
-                socket.manager().emit(emit).await?;
-                event.ack("ok");
-            }
-            "info" => event.ack(&info(socket)),
-            "kick" => socket.disconnect(),
-            "last-disconnect" => {
-                let tag: String = first(&event)?;
-                let reason = self
-                    .stats
-                    .reasons
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .get(&tag)
-                    .copied();
-                event.ack(&reason);
-            }
-            "burst" => {
-                let burst: Burst = first(&event)?;
-                let text = "x".repeat(burst.size);
-                for index in 0..burst.n {
-                    socket.emit_args("burst", Args::encode(&(index, &text))?, burst.volatile);
-                }
-                event.ack(&json!({}));
-            }
-            "flood" => {
-                let flood: Flood = first(&event)?;
-                let args = Args::encode(&"x".repeat(flood.size))?;
-                let start = Instant::now();
-                for step in 0..=flood.ms / 5 {
-                    sleep_until(start + Duration::from_millis(step * 5)).await;
-                    for _ in 0..10 {
-                        socket.emit_args("flood", args.clone(), false);
-                    }
-                }
-            }
-            "work" => sleep(Duration::from_secs(20)).await,
-            #[expect(clippy::panic, reason = "it is asked to")]
-            "panic" => panic!("asked to"),
-            name => {
-                let name = Value::from(name);
-                let separator = if event.args.is_empty() { "" } else { "," };
-                let args = format!("[{name}{separator}{}]", event.args.as_json());
-                socket.emit_args(
-                    "fallback",
-                    Args::from_json_array(&args, event.args.attachments().to_vec())?,
-                    false,
-                );
-            }
-        }
-        Ok(())
-    }
+/// The way to the client that asks.
+fn caller(request: &Request, talk: &Talk) -> Talk {
+    talk.to(request.sid().unwrap_or_default())
 }
 
-fn info(socket: &Socket) -> Value {
-    let handshake = socket.handshake();
+async fn message(request: Request, talk: Talk) -> Result<NoAck, Error> {
+    let args = request.args().clone();
+    caller(&request, &talk).emit_args("message-back", args).await?;
+    Ok(NoAck)
+}
+
+async fn echo(args: Args) -> Args {
+    args
+}
+
+async fn ask(Data(ask): Data<Ask>, request: Request, talk: Talk) -> Result<Args, Error> {
+    let timeout = Duration::from_millis(ask.timeout);
+    let data = one(ask.data, request.args())?;
+    let acks = caller(&request, &talk)
+        .emit_args_with_ack(&ask.event, data, timeout)
+        .await?;
+    let Some(answer) = acks.answers.first() else {
+        return Ok(Args::encode(&json!({"ok": false, "error": "timeout"}))?);
+    };
+    let (values, attachments) = firsts([&answer.args])?;
+    let answer = json!([{"ok": true, "data": values[0]}]);
+    Ok(Args::from_json_array(&answer.to_string(), attachments)?)
+}
+
+async fn join(Data(rooms): Data<OneOrMore>, Sid(sid): Sid, talk: Talk) -> Result<&'static str, Error> {
+    for room in rooms.into_vec() {
+        talk.join(&sid, &room).await?;
+    }
+    Ok("ok")
+}
+
+async fn leave(Data(rooms): Data<OneOrMore>, Sid(sid): Sid, talk: Talk) -> Result<&'static str, Error> {
+    for room in rooms.into_vec() {
+        talk.leave(&sid, &room).await?;
+    }
+    Ok("ok")
+}
+
+async fn broadcast(Data(broadcast): Data<Broadcast>, request: Request, talk: Talk) -> Result<&'static str, Error> {
+    let mut talk = broadcast.target(talk);
+    if let Some(sid) = request.sid().filter(|_| !broadcast.to_self) {
+        talk = talk.except(sid);
+    }
+    if broadcast.volatile {
+        talk = talk.volatile();
+    }
+    let data = one(broadcast.data, request.args())?;
+    talk.emit_args(&broadcast.event, data).await?;
+    Ok("ok")
+}
+
+async fn broadcast_ack(Data(broadcast): Data<Broadcast>, request: Request, talk: Talk) -> Result<Args, Error> {
+    let timeout = Duration::from_millis(broadcast.timeout);
+    let talk = broadcast.target(talk);
+    let data = one(broadcast.data, request.args())?;
+    let acks = talk.emit_args_with_ack(&broadcast.event, data, timeout).await?;
+    let (values, attachments) = firsts(acks.answers.iter().map(|ack| &ack.args))?;
+    let answer = json!([{"acks": values, "failed": acks.missing}]);
+    Ok(Args::from_json_array(&answer.to_string(), attachments)?)
+}
+
+async fn to_id(Data(to): Data<ToId>, args: Args, talk: Talk) -> Result<&'static str, Error> {
+    talk.to(to.id).emit_args(&to.event, one(to.data, &args)?).await?;
+    Ok("ok")
+}
+
+async fn info(request: Request, handshake: Handshake) -> Value {
     let headers = handshake.headers.iter();
     let headers: HashMap<_, _> = headers
         .map(|(name, value)| (name, String::from_utf8_lossy(value)))
         .collect();
     json!({
-        "sid": socket.sid(),
-        "ns": socket.namespace(),
+        "sid": request.sid(),
+        "ns": request.namespace(),
         "query": &*handshake.query,
         "headers": headers,
         "address": handshake.address,
-        "transport": match socket.transport() {
+        "transport": request.transport().map(|transport| match transport {
             Transport::Polling => "polling",
             Transport::Websocket => "websocket",
-        },
+        }),
     })
+}
+
+async fn last_disconnect(Data(tag): Data<String>, stats: State<Stats>) -> Option<&'static str> {
+    let reasons = stats.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+    reasons.get(&tag).copied()
+}
+
+async fn burst(Data(burst): Data<Burst>, request: Request, talk: Talk) -> Result<Value, Error> {
+    let mut caller = caller(&request, &talk);
+    if burst.volatile {
+        caller = caller.volatile();
+    }
+    let text = "x".repeat(burst.size);
+    for index in 0..burst.n {
+        caller.emit("burst", &(index, &text)).await?;
+    }
+    Ok(json!({}))
+}
+
+async fn flood(Data(flood): Data<Flood>, request: Request, talk: Talk) -> Result<(), Error> {
+    let caller = caller(&request, &talk);
+    let args = Args::encode(&"x".repeat(flood.size))?;
+    let start = Instant::now();
+    for step in 0..=flood.ms / 5 {
+        sleep_until(start + Duration::from_millis(step * 5)).await;
+        for _ in 0..10 {
+            caller.emit_args("flood", args.clone()).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn work() -> NoAck {
+    sleep(Duration::from_secs(20)).await;
+    NoAck
+}
+
+#[expect(clippy::panic, reason = "it is asked to")]
+async fn panic() {
+    panic!("asked to")
+}
+
+async fn fallback(request: Request, talk: Talk) -> Result<NoAck, Error> {
+    let (event, args) = (Value::from(request.event()), request.args());
+    let separator = if args.is_empty() { "" } else { "," };
+    let array = format!("[{event}{separator}{}]", args.as_json());
+    let args = Args::from_json_array(&array, args.attachments().to_vec())?;
+    caller(&request, &talk).emit_args("fallback", args).await?;
+    Ok(NoAck)
 }
 
 #[derive(Deserialize)]
@@ -316,32 +336,12 @@ struct Broadcast {
 }
 
 impl Broadcast {
-    fn emit(self, socket: &Socket, event: &Event) -> anyhow::Result<Emit> {
-        let mut except = self.except.map(OneOrMore::into_vec).unwrap_or_default();
-        if !self.to_self {
-            except.push(socket.sid().to_owned());
+    fn target(&self, mut talk: Talk) -> Talk {
+        if let Some(rooms) = &self.room {
+            talk = talk.to_rooms(rooms.as_slice());
         }
-        let target = Target {
-            rooms: self.room.map(OneOrMore::into_vec),
-            except,
-        };
-        Ok(emit_to(
-            socket,
-            target,
-            &self.event,
-            one(self.data, event)?,
-            self.volatile,
-        ))
-    }
-}
-
-fn emit_to(socket: &Socket, target: Target, event: &str, args: Args, volatile: bool) -> Emit {
-    Emit {
-        namespace: socket.namespace().into(),
-        target,
-        event: EventName::new(event),
-        args,
-        volatile,
+        let except = self.except.as_ref().map_or(&[][..], OneOrMore::as_slice);
+        except.iter().fold(talk, |talk, room| talk.except(room))
     }
 }
 
@@ -375,6 +375,13 @@ enum OneOrMore {
 }
 
 impl OneOrMore {
+    fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::More(more) => more,
+        }
+    }
+
     fn into_vec(self) -> Vec<String> {
         match self {
             Self::One(one) => vec![one],
@@ -383,31 +390,21 @@ impl OneOrMore {
     }
 }
 
-fn first<T: serde::de::DeserializeOwned>(event: &Event) -> anyhow::Result<T> {
-    let first = event
-        .args
-        .values()
-        .into_iter()
-        .next()
-        .context("an argument is missing")?;
-    Ok(serde_json::from_str(first.get())?)
-}
-
 /// An explicit null is data, unlike a missing key.
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// The one argument `data`, or none, with the attachments of the event it came in.
-fn one(data: Option<Box<RawValue>>, event: &Event) -> anyhow::Result<Args> {
+/// The one argument `data`, or none, with the attachments of the arguments it came in.
+fn one(data: Option<Box<RawValue>>, args: &Args) -> Result<Args, Error> {
     Ok(match data {
-        Some(data) => Args::from_json_array(&format!("[{data}]"), event.args.attachments().to_vec())?,
+        Some(data) => Args::from_json_array(&format!("[{data}]"), args.attachments().to_vec())?,
         None => Args::none(),
     })
 }
 
 /// The first argument of each answer, and all their attachments: each answer counts its own from 0, the whole goes on counting.
-fn firsts<'a>(answers: impl IntoIterator<Item = &'a Args>) -> anyhow::Result<(Vec<Value>, Vec<Bytes>)> {
+fn firsts<'a>(answers: impl IntoIterator<Item = &'a Args>) -> Result<(Vec<Value>, Vec<Bytes>), Error> {
     let (mut values, mut attachments) = (Vec::new(), Vec::new());
     for answer in answers {
         let first = answer.values().into_iter().next();
