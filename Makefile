@@ -99,7 +99,7 @@ unit: setup-system setup-valkey setup-bench
 	HALLPORTER_TEST_BROKERS=all cargo test --workspace --exclude e2e --all-features
 
 build:
-	cargo build -p hallporter --bin hallporter --example reference
+	cargo build -p hallporter --bin hallporter --examples
 
 ## The running system from outside: real servers, real clients, a real Redis.
 e2e: setup build

@@ -237,6 +237,21 @@ impl Client {
         Ok(report["args"].clone())
     }
 
+    /// Waits for the next event of this name, passes over others, and returns its arguments.
+    ///
+    /// # Errors
+    /// It does not come in time, or the client is disconnected before.
+    pub async fn find(&mut self, event: &str) -> Result<Value> {
+        loop {
+            let report = self.next(&["event", "disconnect"]).await;
+            let report = report.with_context(|| format!("no {event:?} came"))?;
+            ensure!(report["kind"] == "event", "{} is disconnected: {report}", self.name);
+            if report["event"] == event {
+                return Ok(report["args"].clone());
+            }
+        }
+    }
+
     /// Waits until it is disconnected and returns the reason.
     ///
     /// # Errors

@@ -27,7 +27,15 @@ impl Gateway {
             let script = script.to_str().context("the path is UTF-8")?;
             return Self::start(name, Path::new("node"), &[script], environment).await;
         }
-        Self::start(name, &paths::example("reference")?, &[], environment).await
+        Self::example(name, "reference", environment).await
+    }
+
+    /// Starts an example of the gateway as `name`.
+    ///
+    /// # Errors
+    /// It is not built or does not start.
+    pub async fn example(name: &str, example: &str, environment: &[(&str, &str)]) -> Result<Self> {
+        Self::start(name, &paths::example(example)?, &[], environment).await
     }
 
     /// Starts `hallporter` as `name` with these arguments.
@@ -169,8 +177,15 @@ impl Gateway {
     }
 }
 
-/// Asks over HTTP, where nothing can be awaited, until the answer is yes.
-async fn poll(patience: Duration, asked: impl AsyncFn() -> Result<bool>, failure: impl Fn() -> String) -> Result<()> {
+/// Asks again and again, where nothing can be awaited, until the answer is yes.
+///
+/// # Errors
+/// It is not in time; or to ask fails.
+pub async fn poll(
+    patience: Duration,
+    asked: impl AsyncFn() -> Result<bool>,
+    failure: impl Fn() -> String,
+) -> Result<()> {
     let deadline = Instant::now() + patience;
     let mut pace = interval(Duration::from_millis(25));
     while !asked().await? {

@@ -35,7 +35,7 @@ pub use cluster::{Cluster, gateways};
 pub use driver::Driver;
 pub use fence::{fence_name, settle, until_each};
 pub use footprint::Footprint;
-pub use gateway::Gateway;
+pub use gateway::{Gateway, poll};
 pub use pair::{Pair, emit};
 pub use paths::{artefacts, clients, example, hallporter, python};
 pub use proxy::Proxy;

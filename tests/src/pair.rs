@@ -25,7 +25,9 @@ impl Pair {
     pub async fn start(environment: &[(&str, &str)]) -> Result<Self> {
         let redis = RedisServer::start().await?;
         let url = redis.url();
-        let settings = format!("[manager]\nurl = \"{url}\"\n\n[[namespace]]\nname = \"/\"\nclient_rooms = [\"*\"]\n");
+        let settings = format!(
+            "[manager]\nurl = \"{url}\"\n\n[[namespace]]\nname = \"/\"\npublic = true\nclient_rooms = [\"*\"]\n"
+        );
         let settings = Settings::new(&settings)?;
         let args = ["serve", "--config", settings.path()?];
         let (a, b) = tokio::try_join!(

@@ -40,7 +40,7 @@ async fn fails(args: &[&str], code: i32, says: &[&str]) -> Result<()> {
 async fn check_accepts_a_good_file() -> Result<()> {
     let good = Settings::new(
         "listen = \"127.0.0.1:0\"\npath = \"/socket.io/\"\nlog = \"info\"\ndemo = false\n\n[engine]\nping_interval = \"25s\"\nmax_payload = 1000000\n\n\
-         [manager]\nurl = \"memory://\"\nchannel = \"socketio\"\n\n[[namespace]]\nname = \"/\"\nclient_rooms = [\"public-*\"]\n",
+         [manager]\nurl = \"memory://\"\nchannel = \"socketio\"\n\n[[namespace]]\nname = \"/\"\npublic = true\nclient_rooms = [\"public-*\"]\n",
     )?;
     let ended = call(&["check", "--config", good.path()?]).await?;
     ensure!(ended.code == 0, "{}", ended.stderr);
@@ -49,7 +49,7 @@ async fn check_accepts_a_good_file() -> Result<()> {
 
 #[tokio::test]
 async fn check_names_file_line_key_and_the_nearest_known_one() -> Result<()> {
-    let cases: [(&str, &str, &[&str]); 7] = [
+    let cases: [(&str, &str, &[&str]); 9] = [
         (
             "listen = \"127.0.0.1:0\"\n\n[engine]\nping_intervall = \"25s\"\n",
             "4",
@@ -73,6 +73,16 @@ async fn check_names_file_line_key_and_the_nearest_known_one() -> Result<()> {
             &["url", "carrier-pigeon"],
         ),
         ("listen = \n", "1", &[]),
+        (
+            "demo = false\n[[namespace]]\nname = \"/chat\"\n",
+            "2",
+            &["nobody can connect to \"/chat\"", "public = true", "[token]"],
+        ),
+        (
+            "[token]\nkey_file = \"/nowhere/issuer.pem\"\n",
+            "2",
+            &["token.key_file", "/nowhere/issuer.pem cannot be read"],
+        ),
     ];
     for (toml, line, says) in cases {
         let file = Settings::new(toml)?;
@@ -108,6 +118,50 @@ async fn check_names_every_mistake() -> Result<()> {
         &["/nowhere/at-all.toml"],
     )
     .await
+}
+
+/// A file whose overlay `production` has a mistake in line 7.
+const OVERLAID: &str = "listen = \"127.0.0.1:0\"\n[env.development]\npath = \"/development/\"\n[env.staging.app]\nx = 1\n\
+    [env.production]\npaht = \"/production/\"\n";
+
+#[tokio::test]
+async fn check_looks_into_every_overlay() -> Result<()> {
+    let file = Settings::new(OVERLAID)?;
+    let place = format!("{}:7: env.production.paht: unknown key", file.path()?);
+    for env in [&[][..], &["--env", "development"], &["--env", "production"]] {
+        let args = [&["check", "--config", file.path()?], env].concat();
+        fails(&args, 2, &["1 mistake in", &place, "path"]).await?;
+    }
+    fails(
+        &["serve", "--config", file.path()?, "--env", "production"],
+        2,
+        &[&place],
+    )
+    .await?;
+    fails(
+        &["serve", "--config", file.path()?, "--env", "stagign"],
+        2,
+        &["--env", "env.stagign", "staging"],
+    )
+    .await
+}
+
+#[tokio::test]
+async fn serve_takes_the_chosen_overlay() -> Result<()> {
+    let file = Settings::new(OVERLAID)?;
+    let config = ["serve", "--config", file.path()?];
+    let by_flag = Gateway::hallporter("flag", &[&config[..], &["--env", "development"]].concat(), &[]).await?;
+    let by_variable = Gateway::hallporter("variable", &config, &[("HALLPORTER_ENV", "development")]).await?;
+    let by_none = Gateway::hallporter("none", &config, &[]).await?;
+    for (gateway, path) in [
+        (by_flag, "/development/"),
+        (by_variable, "/development/"),
+        (by_none, "/socket.io/"),
+    ] {
+        let (status, _) = gateway.get(&format!("{path}?EIO=4&transport=polling")).await?;
+        ensure!(status == 200, "{path} answers {status}");
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -209,7 +263,7 @@ async fn emit_reaches_clients_over_redis() -> Result<()> {
     let redis = RedisServer::start().await?;
     let url = redis.url();
     let toml = format!(
-        "[manager]\nurl = \"{url}\"\nchannel = \"porter\"\n[[namespace]]\nname = \"/\"\nclient_rooms = [\"lobby\"]\n"
+        "[manager]\nurl = \"{url}\"\nchannel = \"porter\"\n[[namespace]]\nname = \"/\"\npublic = true\nclient_rooms = [\"lobby\"]\n"
     );
     let settings = Settings::new(&toml)?;
     let gateway = Gateway::hallporter("gateway", &["serve", "--config", settings.path()?], &[]).await?;

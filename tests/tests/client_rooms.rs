@@ -7,7 +7,7 @@ use serde_json::json;
 #[tokio::test]
 async fn clients_join_what_the_configuration_allows() -> Result<()> {
     let settings = Settings::new(
-        "[[namespace]]\nname = \"/\"\nclient_rooms = [\"public-*\"]\n\n[[namespace]]\nname = \"/closed\"\n",
+        "[[namespace]]\nname = \"/\"\npublic = true\nclient_rooms = [\"public-*\"]\n\n[[namespace]]\nname = \"/closed\"\npublic = true\n",
     )?;
     let gateway = Gateway::hallporter("gateway", &["serve", "--config", settings.path()?], &[]).await?;
     let node = Driver::node()?;
@@ -33,7 +33,7 @@ async fn clients_join_what_the_configuration_allows() -> Result<()> {
 
 #[tokio::test]
 async fn events_nobody_handles_are_answered_and_counted() -> Result<()> {
-    let settings = Settings::new("[[namespace]]\nname = \"/\"\n")?;
+    let settings = Settings::new("[[namespace]]\nname = \"/\"\npublic = true\n")?;
     let gateway = Gateway::hallporter("gateway", &["serve", "--config", settings.path()?], &[]).await?;
     let client = Driver::node()?.connect("client", Connect::to(gateway.url())).await?;
     client.emit("unknown", json!([1])).await?;

@@ -83,7 +83,8 @@ async fn without_a_broker_an_emitter_speaks_to_the_gateway() -> Result<()> {
 
 #[tokio::test]
 async fn a_key_opens_the_http_api_of_any_gateway() -> Result<()> {
-    let settings = Settings::new("[api]\nkey = \"s3cret\"\n[[namespace]]\nname = \"/\"\nclient_rooms = [\"*\"]\n")?;
+    let settings =
+        Settings::new("[api]\nkey = \"s3cret\"\n[[namespace]]\nname = \"/\"\npublic = true\nclient_rooms = [\"*\"]\n")?;
     let gateway = Gateway::hallporter("gateway", &["serve", "--config", settings.path()?], &[]).await?;
     let node = Driver::node()?;
     let mut client = guest(&node, &gateway, "client").await?;

@@ -1,58 +1,64 @@
 //! A panic in a handler costs its one call, whichever it is.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
-use async_trait::async_trait;
 use e2e::PATIENCE;
 use e2e::raw::WebSocket;
 use hallporter::config::Config;
-use hallporter::{DisconnectReason, Event, Gateway, Handler, Refusal, Socket};
+use hallporter::{Data, Error, Failure, Gateway, Namespace, Next, Reply, Request, State};
+use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
-/// Tells of each call, and panics in the one that the client's `auth` names.
-#[derive(Debug)]
-struct Panics(UnboundedSender<&'static str>);
+/// Is told of each call.
+type Calls = State<UnboundedSender<&'static str>>;
 
-impl Panics {
-    fn called(&self, call: &'static str, socket: &Socket) {
-        let _ = self.0.send(call);
-        assert!(socket.handshake().auth["panic"] != call, "{call} is asked to panic");
-    }
+/// Panics in the call that the client's `auth` names.
+fn called(call: &'static str, request: &Request, calls: &Calls) {
+    let _ = calls.0.send(call);
+    let asked = request.handshake().map(|handshake| &handshake.auth["panic"]);
+    assert!(asked != Some(&Value::from(call)), "{call} is asked to panic");
 }
 
-#[async_trait]
-impl Handler for Panics {
-    async fn connect(&self, socket: &Socket) -> Result<(), Refusal> {
-        self.called("connect", socket);
-        Ok(())
+async fn around(request: Request, next: Next) -> Result<Reply, Error> {
+    if request.event() == "around" {
+        let calls = request
+            .state()
+            .map(State)
+            .context("no state")
+            .map_err(Error::internal)?;
+        called("around", &request, &calls);
     }
-
-    async fn connected(&self, socket: &Socket) {
-        self.called("connected", socket);
-    }
-
-    async fn event(&self, socket: &Socket, event: Event) -> Option<Event> {
-        if event.name == "panic" {
-            self.called("event", socket);
-        }
-        let name = event.name.clone();
-        event.ack(&name);
-        None
-    }
-
-    async fn disconnect(&self, socket: &Socket, _reason: DisconnectReason) {
-        self.called("disconnect", socket);
-    }
+    next.run(request).await
 }
 
-/// A gateway in this process, and the calls of its handler.
+/// A gateway in this process, and the calls of its handlers.
 async fn start() -> Result<(String, UnboundedReceiver<&'static str>)> {
     let (sender, calls) = unbounded_channel();
     let config = Config {
         listen: "127.0.0.1:0".parse()?,
         ..Config::default()
     };
-    let gateway = Gateway::new(config).handler(Panics(sender)).bind().await?;
+    let namespace = Namespace::new("/")
+        .with(around)
+        .on_connect(async |request: Request, calls: Calls| called("connect", &request, &calls))
+        .on_disconnect(async |request: Request, calls: Calls| called("disconnect", &request, &calls))
+        .on_error(async |failure: Failure, request: Request, calls: Calls| {
+            assert_eq!(failure.error.code(), "internal");
+            called("error", &request, &calls);
+        })
+        .on("panic", async |request: Request, calls: Calls| {
+            called("event", &request, &calls)
+        })
+        .on("fail", async || Err::<(), _>(Error::internal("asked to")))
+        .on("around", async || "around")
+        .on("next", async |Data(()): Data<()>| "next");
+    let gateway = Gateway::new(config)
+        .state(Arc::new(sender))
+        .namespace(namespace)
+        .bind()
+        .await?;
     let address = gateway.address().to_string();
     tokio::spawn(gateway.serve(std::future::pending()));
     Ok((address, calls))
@@ -74,32 +80,21 @@ async fn client(address: &str, panic: &str) -> Result<WebSocket> {
     Ok(socket)
 }
 
+/// What the client is told of a panic.
+const INTERNAL: &str = r#"{"error":{"code":"internal","message":"internal error"}}"#;
+
 #[tokio::test]
 async fn a_panic_while_connecting_lets_nobody_in() -> Result<()> {
     let (address, mut calls) = start().await?;
     let mut socket = client(&address, "connect").await?;
-    // It is refused, or its connection ends.
-    if let Ok(answer) = socket.text().await {
-        assert!(answer.starts_with("44"), "{answer}");
-    }
-    expect(&mut calls, &["connect"]).await?;
+    let answer = socket.text().await?;
+    assert_eq!(answer, r#"44{"data":{"code":"internal"},"message":"internal error"}"#);
+    expect(&mut calls, &["connect", "error"]).await?;
     drop(socket);
     // Its end is nobody's business.
     let mut other = client(&address, "").await?;
     assert!(other.text().await?.starts_with("40"));
-    expect(&mut calls, &["connect", "connected"]).await
-}
-
-#[tokio::test]
-async fn a_panic_after_connecting_leaves_the_socket() -> Result<()> {
-    let (address, mut calls) = start().await?;
-    let mut socket = client(&address, "connected").await?;
-    assert!(socket.text().await?.starts_with("40"));
-    expect(&mut calls, &["connect", "connected"]).await?;
-    socket.send(r#"421["next"]"#).await?;
-    assert_eq!(socket.text().await?, r#"431["next"]"#);
-    drop(socket);
-    expect(&mut calls, &["disconnect"]).await
+    expect(&mut calls, &["connect"]).await
 }
 
 #[tokio::test]
@@ -110,14 +105,37 @@ async fn a_panic_in_an_event_leaves_the_next() -> Result<()> {
     for _ in 0..3 {
         socket.send(r#"421["panic"]"#).await?;
         socket.send(r#"422["next"]"#).await?;
+        assert_eq!(socket.text().await?, format!("431[{INTERNAL}]"));
         assert_eq!(socket.text().await?, r#"432["next"]"#);
     }
     drop(socket);
-    expect(
-        &mut calls,
-        &["connect", "connected", "event", "event", "event", "disconnect"],
-    )
-    .await
+    let (one, last) = (["event", "error"], ["disconnect"]);
+    expect(&mut calls, &["connect"]).await?;
+    expect(&mut calls, &[&one[..], &one, &one, &last].concat()).await
+}
+
+#[tokio::test]
+async fn a_panic_around_handlers_leaves_the_next() -> Result<()> {
+    let (address, mut calls) = start().await?;
+    let mut socket = client(&address, "around").await?;
+    assert!(socket.text().await?.starts_with("40"));
+    socket.send(r#"421["around"]"#).await?;
+    assert_eq!(socket.text().await?, format!("431[{INTERNAL}]"));
+    socket.send(r#"422["next"]"#).await?;
+    assert_eq!(socket.text().await?, r#"432["next"]"#);
+    expect(&mut calls, &["connect", "around", "error"]).await
+}
+
+#[tokio::test]
+async fn a_panic_of_who_is_told_of_errors_leaves_the_next() -> Result<()> {
+    let (address, mut calls) = start().await?;
+    let mut socket = client(&address, "error").await?;
+    assert!(socket.text().await?.starts_with("40"));
+    socket.send(r#"421["fail"]"#).await?;
+    assert_eq!(socket.text().await?, format!("431[{INTERNAL}]"));
+    socket.send(r#"422["next"]"#).await?;
+    assert_eq!(socket.text().await?, r#"432["next"]"#);
+    expect(&mut calls, &["connect", "error"]).await
 }
 
 #[tokio::test]
@@ -125,13 +143,13 @@ async fn a_panic_while_disconnecting_is_the_end_of_one_socket() -> Result<()> {
     let (address, mut calls) = start().await?;
     let mut socket = client(&address, "disconnect").await?;
     assert!(socket.text().await?.starts_with("40"));
-    expect(&mut calls, &["connect", "connected"]).await?;
+    expect(&mut calls, &["connect"]).await?;
     socket.send("41").await?;
-    expect(&mut calls, &["disconnect"]).await?;
+    expect(&mut calls, &["disconnect", "error"]).await?;
     // The same connection may come back.
     socket.send("40").await?;
     assert!(socket.text().await?.starts_with("40"));
-    expect(&mut calls, &["connect", "connected"]).await?;
+    expect(&mut calls, &["connect"]).await?;
     drop(socket);
     expect(&mut calls, &["disconnect"]).await
 }

@@ -1,11 +1,9 @@
 //! The app on Hallporter's library.
 
 use anyhow::Result;
-use async_trait::async_trait;
 use hallporter::adapters::url::BrokerUrl;
-use hallporter::adapters::{Args, Emit, EventName, Target};
 use hallporter::config::Config;
-use hallporter::{Event, Gateway, Handler, Refusal, Socket};
+use hallporter::{Args, Data, Error, Gateway, Handshake, Namespace, Sid, Talk};
 
 use super::{ANY_PORT, listening, news};
 
@@ -17,47 +15,26 @@ pub(super) async fn serve(redis: Option<&str>) -> Result<()> {
     if let Some(url) = redis {
         config.manager.url = BrokerUrl::parse(url)?;
     }
-    let gateway = Gateway::new(config).handler(App).bind().await?;
+    let namespace = Namespace::new("/")
+        .on_connect(connect)
+        .on("echo", async |args: Args| args)
+        .on("broadcast", broadcast);
+    let gateway = Gateway::new(config).namespace(namespace).bind().await?;
     listening(gateway.address());
     Ok(gateway.serve(std::future::pending()).await?)
 }
 
-#[derive(Debug)]
-struct App;
-
-#[async_trait]
-impl Handler for App {
-    async fn connect(&self, socket: &Socket) -> Result<(), Refusal> {
-        if let Some(room) = socket.handshake().auth["room"].as_str() {
-            socket.join(room).map_err(|error| Refusal::new(error.to_string()))?;
-        }
-        Ok(())
+async fn connect(handshake: Handshake, Sid(sid): Sid, talk: Talk) -> Result<(), Error> {
+    if let Some(room) = handshake.auth["room"].as_str() {
+        talk.join(&sid, room).await?;
     }
-
-    async fn event(&self, socket: &Socket, event: Event) -> Option<Event> {
-        match event.name.as_str() {
-            "echo" => {
-                let text = event.args.clone();
-                event.ack_args(&text);
-            }
-            "broadcast" => broadcast(socket, &event.args).await.ok()?,
-            _ => return Some(event),
-        }
-        None
-    }
+    Ok(())
 }
 
-async fn broadcast(socket: &Socket, args: &Args) -> Result<()> {
-    let (room, first, count): (String, u64, u64) = args.decode()?;
+async fn broadcast(Data((room, first, count)): Data<(String, u64, u64)>, talk: Talk) -> Result<(), Error> {
+    let talk = talk.to(room);
     for number in first..first + count {
-        let emit = Emit {
-            namespace: socket.namespace().into(),
-            target: Target::room(room.clone()),
-            event: EventName::new("news"),
-            args: Args::encode(&news(number))?,
-            volatile: false,
-        };
-        socket.manager().emit(emit).await?;
+        talk.emit("news", &news(number)).await?;
     }
     Ok(())
 }

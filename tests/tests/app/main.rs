@@ -1,0 +1,16 @@
+//! The user's code in the gateway, from outside: what it is asked, what its clients see of it, who gets in.
+
+mod around;
+mod connecting;
+mod errors;
+mod handlers;
+mod issuer;
+mod jobs;
+mod methods;
+mod order;
+mod scene;
+mod server_side;
+mod sessions;
+mod talk;
+mod tokens;
+mod users;
