@@ -40,14 +40,14 @@ impl Error {
         }))
     }
 
-    fn from_source(mut self, source: Source) -> Self {
+    fn caused_by(mut self, source: Source) -> Self {
         self.0.source = Some(source);
         self
     }
 
     /// An error of which the caller learns nothing: the code `internal`.
     pub fn internal(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::new("internal", "internal error").from_source(source.into())
+        Self::new("internal", "internal error").caused_by(source.into())
     }
 
     /// `bad_request`: the arguments are not what the handler takes.
@@ -167,7 +167,7 @@ impl<E: StdError + Send + Sync + 'static> From<E> for Error {
             None => {}
         }
         match any.is::<ManagerError>() || matches!(any.downcast_ref(), Some(TalkError::Manager(_))) {
-            true => Self::new("unavailable", "the broker cannot be reached").from_source(Box::new(error)),
+            true => Self::new("unavailable", "the broker cannot be reached").caused_by(Box::new(error)),
             false => Self::internal(error),
         }
     }

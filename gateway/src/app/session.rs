@@ -148,7 +148,8 @@ impl Session {
         })
     }
 
-    /// Changes the values at once: nobody sees or changes them meanwhile. Where there would be too much, all stays as it was.
+    /// Changes the values at once: nobody sees or changes them meanwhile, so `change` may not use the session itself, which would
+    /// wait for itself. Where there would be too much, all stays as it was.
     ///
     /// # Errors
     /// When there would be too much; and without a connection.
