@@ -140,13 +140,11 @@ pub async fn replace_old(cluster: &dyn Cluster) {
     for number in 0..20 {
         let sid = format!("s{number}");
         tokio::join!(replace(&a, &sid), replace(&b, &sid));
-        let either = async {
-            while a.is_here(&sid) == b.is_here(&sid) {
-                assert!(a.is_here(&sid), "both went");
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, either).await.expect("one of two goes");
+        tokio::select! {
+            () = a.sockets.until("one of two to go", |_| !a.is_here(&sid)) => {}
+            () = b.sockets.until("one of two to go", |_| !b.is_here(&sid)) => {}
+        }
+        assert!(a.is_here(&sid) || b.is_here(&sid), "both went");
     }
     stage.settle(&[&a, &b]).await;
     let here = [&a, &b].map(|host| (0..20).filter(|number| host.is_here(&format!("s{number}"))).count());
