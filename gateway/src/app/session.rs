@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hallporter_adapters::{BindError, user_room};
+use hallporter_adapters::BindError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -196,10 +196,6 @@ impl Session {
     /// `user_taken` when the namespace lets a user in once and the user is there already; and without a connection.
     pub async fn bind_user(&self, user: &str) -> Result<(), Error> {
         let socket = self.socket()?;
-        let before = self.user();
-        if before.as_deref() == Some(user) {
-            return Ok(());
-        }
         let policy = socket.user_policy();
         let bound = socket
             .manager()
@@ -209,15 +205,8 @@ impl Session {
             BindError::Taken => Error::new("user_taken", format!("{user:?} is here already")),
             BindError::Manager(error) => error.into(),
         })?;
-        if socket.is_gone() {
-            socket.manager().unbind_user(socket.namespace(), socket.sid());
-            return Ok(());
-        }
-        if let Some(before) = before {
-            socket.leave(&user_room(&before));
-        }
         socket.session().set_user(Some(user.to_owned()));
-        Ok(socket.join(&user_room(user))?)
+        Ok(())
     }
 
     /// Forgets who the user is.
@@ -226,11 +215,8 @@ impl Session {
     /// Without a connection.
     pub fn unbind_user(&self) -> Result<(), Error> {
         let socket = self.socket()?;
-        if let Some(user) = self.user() {
-            socket.manager().unbind_user(socket.namespace(), socket.sid());
-            socket.leave(&user_room(&user));
-            socket.session().set_user(None);
-        }
+        socket.manager().unbind_user(socket.namespace(), socket.sid());
+        socket.session().set_user(None);
         Ok(())
     }
 }

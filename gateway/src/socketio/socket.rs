@@ -137,10 +137,6 @@ impl Socket {
         self.0.namespace.enter(self.sid(), room)
     }
 
-    pub(crate) fn leave(&self, room: &str) {
-        self.0.namespace.leave(self.sid(), room);
-    }
-
     /// Disconnects the client from this namespace; its other namespaces stay, and it does not come back by itself.
     pub(crate) fn disconnect(&self) {
         self.end(DisconnectReason::ServerNamespaceDisconnect);
