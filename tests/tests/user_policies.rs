@@ -38,24 +38,27 @@ async fn a_user_who_is_here_is_refused_until_the_gateway_has_gone() -> Result<()
     let start = async |name| gateway(&folder, name, &url, "refuse_new").await;
     let (a, b, mut c) = tokio::try_join!(start("a"), start("b"), start("c"))?;
     let mut bob = node.connect("bob", named(&a, "bob")).await?;
+    let mut carl = node.connect("carl", named(&b, "carl")).await?;
     let _ann = node.connect("ann", named(&c, "ann")).await?;
-    told(&mut bob, "joined", "ann", 2).await?;
+    told(&mut bob, "joined", "ann", 3).await?;
     for gateway in [&a, &b, &c] {
         let refused = node.refused("ann again", named(gateway, "ann")).await?;
         assert_eq!(refused, r#""ann" is here already"#);
     }
 
     c.process().kill().await?;
-    told(&mut bob, "left", "ann", 1).await?;
+    // Each gateway finds out by itself.
+    told(&mut bob, "left", "ann", 2).await?;
+    told(&mut carl, "left", "ann", 2).await?;
     let mut ann = node.connect("ann on b", named(&b, "ann")).await?;
-    told(&mut bob, "joined", "ann", 2).await?;
+    told(&mut bob, "joined", "ann", 3).await?;
 
     let c = start("c again").await?;
     let refused = node.refused("ann once more", named(&c, "ann")).await?;
     assert_eq!(refused, r#""ann" is here already"#);
     let _dora = node.connect("dora", named(&c, "dora")).await?;
-    told(&mut bob, "joined", "dora", 3).await?;
-    told(&mut ann, "joined", "dora", 3).await
+    told(&mut bob, "joined", "dora", 4).await?;
+    told(&mut ann, "joined", "dora", 4).await
 }
 
 #[tokio::test]
