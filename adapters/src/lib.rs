@@ -9,18 +9,25 @@
 //! conformance suite (feature `conformance`) on it.
 
 mod args;
+mod asking;
 pub mod broker;
+mod cluster;
 mod command;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod connect;
+pub mod envelope;
 mod error;
+#[cfg(feature = "http")]
+mod gateway_client;
 mod json;
 mod local;
 mod log_limit;
 mod manager;
 mod metric;
+mod no_sockets;
 mod pubsub;
+pub mod servers;
 #[cfg(feature = "socketioxide")]
 pub mod socketioxide;
 pub mod url;
@@ -28,6 +35,9 @@ mod users;
 pub mod wire;
 
 pub use args::{Args, ArgsError, EncodeError, EventName};
+pub use asking::{Answers, Asking, AskingError};
+pub use broker::Task;
+pub use cluster::{AskError, Cluster, Instance, Receipt};
 pub use command::{Command, Emit, Membership, Target};
 #[cfg(feature = "amqp")]
 pub use connect::AmqpManager;
@@ -39,9 +49,12 @@ pub use connect::NatsManager;
 pub use connect::RedisManager;
 pub use connect::{MemoryManager, manager};
 pub use error::ManagerError;
+#[cfg(feature = "http")]
+pub use gateway_client::GatewayClient;
 pub use local::{Ack, LocalSockets, RoomIsSid};
 pub use log_limit::LogLimit;
 pub use manager::{ClientManager, SocketInfo, Status};
 pub use metric::describe as describe_metrics;
-pub use pubsub::{AckStream, ManagerOptions, PubSubManager};
-pub use users::{BindError, UserPolicy, is_reserved, user_room};
+pub use no_sockets::{Asked, NoSockets};
+pub use pubsub::{AckStream, ManagerOptions, PubSubManager, Role, backoff};
+pub use users::{BindError, UserPolicy, is_reserved, user_of, user_room};

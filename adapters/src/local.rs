@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::envelope::{Call, Event};
 use crate::{Args, Emit, Membership, SocketInfo, Target};
 
 /// The sockets of this host, as a manager sees them.
@@ -14,6 +15,14 @@ use crate::{Args, Emit, Membership, SocketInfo, Target};
 pub trait LocalSockets: Debug + Send + Sync + 'static {
     /// Hands an event to the sockets of this host that are meant, each once.
     fn deliver(&self, emit: &Emit);
+
+    /// As [`deliver`](Self::deliver), for an emit that asks for a receipt: returns to how many sockets. By default those that are
+    /// meant are counted just before.
+    fn deliver_and_count(&self, emit: &Emit) -> usize {
+        let sockets = self.sockets(&emit.namespace, &emit.target).len();
+        self.deliver(emit);
+        sockets
+    }
 
     /// As [`deliver`](Self::deliver), asking each client for an ack. What comes back within `timeout` goes to
     /// `acks`; the channel is dropped when all have answered or the time is over. Returns how many were asked.
@@ -51,6 +60,12 @@ pub trait LocalSockets: Debug + Send + Sync + 'static {
 
     /// The code of another host has emitted an event to that of this one. See [`ClientManager::server_side_emit`](crate::ClientManager::server_side_emit).
     fn server_side_event(&self, _namespace: &str, _event: &str, _args: Args) {}
+
+    /// A server of the cluster calls a method of this one. Whoever gave `reply_to` waits for [`Cluster::answer`](crate::Cluster::answer).
+    fn called(&self, _call: Call) {}
+
+    /// An event of a client of another host, for the code of this instance. The gateway waits for [`Cluster::answer`](crate::Cluster::answer).
+    fn event(&self, _event: Event) {}
 }
 
 /// A client's answer to an event.

@@ -9,7 +9,9 @@ use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::{AckStream, Args, BindError, Command, Emit, LocalSockets, ManagerError, Membership, Target, UserPolicy};
+use crate::{
+    AckStream, Args, BindError, Cluster, Command, Emit, LocalSockets, ManagerError, Membership, Target, UserPolicy,
+};
 
 /// What makes many hosts look like one.
 ///
@@ -19,7 +21,7 @@ use crate::{AckStream, Args, BindError, Command, Emit, LocalSockets, ManagerErro
 /// Delivery is at most once: a message that a host misses while its broker connection is down is gone.
 /// `Ok` means that the broker has taken the message.
 #[async_trait]
-pub trait ClientManager: Debug + Send + Sync + 'static {
+pub trait ClientManager: Cluster {
     /// This host's id, new at each start.
     fn host_id(&self) -> &str;
 

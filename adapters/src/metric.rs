@@ -12,6 +12,8 @@ pub(crate) const BROKER_CANARY_AGE: &str = "hallporter_broker_canary_age_seconds
 pub(crate) const BROKER_PUBLISH_SECONDS: &str = "hallporter_broker_publish_seconds";
 pub(crate) const BROKER_UP: &str = "hallporter_broker_up";
 pub(crate) const ACKS_DROPPED: &str = "hallporter_acks_dropped_total";
+pub(crate) const REPLIES_DROPPED: &str = "hallporter_replies_dropped_total";
+pub(crate) const REDELIVERED: &str = "hallporter_redelivered_total";
 pub(crate) const HOSTS: &str = "hallporter_hosts";
 pub(crate) const USERS_ONLINE: &str = "hallporter_users_online";
 pub(crate) const USERS_PASSED_OVER: &str = "hallporter_users_passed_over_total";
@@ -62,6 +64,16 @@ pub fn describe() {
         "Time the broker took to take a message, or the attempt to fail"
     );
     describe_counter!(ACKS_DROPPED, Unit::Count, "Acks that could not be passed on, by reason");
+    describe_counter!(
+        REPLIES_DROPPED,
+        Unit::Count,
+        "Replies to events and calls that nobody waited for (any more), by reason"
+    );
+    describe_counter!(
+        REDELIVERED,
+        Unit::Count,
+        "Events that had been handed to a worker more than once when their reply came"
+    );
     describe_gauge!(HOSTS, "Hallporter hosts alive in the cluster, this one included");
     describe_gauge!(
         USERS_ONLINE,

@@ -20,7 +20,7 @@ pub fn is_reserved(room: &str) -> bool {
 }
 
 /// The user whose room this is.
-pub(crate) fn user_of(room: &str) -> Option<&str> {
+pub fn user_of(room: &str) -> Option<&str> {
     room.strip_prefix(USER)
 }
 

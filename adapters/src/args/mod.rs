@@ -3,6 +3,7 @@
 //! Arguments are serialised once, by whoever emits, and stay text until a client reads them: nothing
 //! between the two parses them into a tree.
 
+mod arguments;
 mod encode;
 
 use bytes::Bytes;
@@ -12,6 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::json;
+
+use arguments::Arguments;
 
 pub use encode::EncodeError;
 
@@ -45,6 +48,9 @@ pub enum ArgsError {
     /// Clients that read it would end their connection.
     #[error("holds a placeholder without an attachment")]
     Placeholder,
+    /// An attachment is to be read as base64, and is none.
+    #[error("an attachment is not base64")]
+    NotBase64,
 }
 
 impl From<serde_json::Error> for ArgsError {
@@ -153,6 +159,15 @@ impl Args {
     pub fn values(&self) -> Vec<Box<RawValue>> {
         // The text was checked when these arguments were made.
         serde_json::from_str(&self.to_json_array()).unwrap_or_default()
+    }
+
+    /// Reads the arguments as `T`, the counterpart of [`encode`](Self::encode): a tuple takes as many as it has fields, where an `Option`
+    /// may be missing; anything else takes the first. Attachments stay placeholders.
+    ///
+    /// # Errors
+    /// When they have another shape.
+    pub fn read<'de, T: Deserialize<'de>>(&'de self) -> Result<T, serde_json::Error> {
+        T::deserialize(Arguments(self))
     }
 
     /// Reads the arguments as `T`, a tuple or a sequence, from the JSON array they are.

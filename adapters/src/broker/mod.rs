@@ -2,25 +2,36 @@
 
 #[cfg(feature = "amqp")]
 mod amqp;
+#[cfg(any(feature = "redis", feature = "nats"))]
+mod hands;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(any(feature = "redis", feature = "nats"))]
 mod inbox;
+#[cfg(any(feature = "amqp", feature = "nats"))]
+mod known;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
+mod queue;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(any(feature = "redis", feature = "nats", feature = "amqp"))]
 mod slot;
+#[cfg(any(feature = "redis", feature = "nats", feature = "amqp"))]
+mod taken;
 #[cfg(any(feature = "redis", feature = "nats", feature = "amqp"))]
 mod tls;
 
 use std::fmt::Debug;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
+use futures_util::stream::BoxStream;
+
+use crate::ManagerError;
 
 #[cfg(feature = "amqp")]
 pub use amqp::AmqpBroker;
@@ -29,6 +40,7 @@ pub use http::HttpBroker;
 pub use memory::{MemoryBroker, MemoryHub};
 #[cfg(feature = "nats")]
 pub use nats::NatsBroker;
+pub use queue::{QueueLimits, dead_name, queue_name};
 #[cfg(feature = "redis")]
 pub use redis::RedisBroker;
 
@@ -70,6 +82,65 @@ pub trait Broker: Debug + Send + Sync + 'static {
         &self,
         topics: &[String],
     ) -> impl Future<Output = Result<impl Stream<Item = Delivery> + Send + Unpin + 'static, BrokerError>> + Send;
+
+    /// Puts a message into a queue, which outlives everybody and is made when there is none. `Ok` means that the broker has it
+    /// and keeps it until somebody who took it is done with it.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish); [`BrokerError::Full`] when the queue takes no more.
+    fn put(&self, _queue: &str, _body: Bytes) -> impl Future<Output = Result<(), BrokerError>> + Send {
+        async { Err(no_queues()) }
+    }
+
+    /// Takes messages from a queue, which is made when there is none; each goes to one of those who take. So many may be
+    /// `in_hand` at once. The stream ends when the connection does; what is in hand then is handed out again.
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen).
+    fn take(
+        &self,
+        _queue: &str,
+        _in_hand: usize,
+    ) -> impl Future<Output = Result<BoxStream<'static, Task>, BrokerError>> + Send {
+        async { Err(no_queues()) }
+    }
+}
+
+fn no_queues() -> BrokerError {
+    BrokerError::Refused("it has no queues for workers; use Redis, RabbitMQ or NATS".into())
+}
+
+/// A message taken from a queue. Dropped, it is handed out again some time.
+#[derive(Debug)]
+pub struct Task {
+    /// The message.
+    pub body: Bytes,
+    /// How often it has been handed out, this time included.
+    pub attempt: u32,
+    /// The way back to the queue.
+    pub hold: Box<dyn Hold>,
+}
+
+/// A hold on a message of a queue.
+#[async_trait]
+pub trait Hold: Debug + Send {
+    /// The message is done with, and goes.
+    ///
+    /// # Errors
+    /// When the broker did not hear of it; then it is handed out again.
+    async fn done(self: Box<Self>) -> Result<(), BrokerError>;
+
+    /// The message is handed out again, to whoever takes next.
+    ///
+    /// # Errors
+    /// When the broker did not hear of it; then it is handed out again later.
+    async fn again(self: Box<Self>) -> Result<(), BrokerError>;
+
+    /// The message is put aside, into the queue's dead-letter queue.
+    ///
+    /// # Errors
+    /// When the broker did not hear of it; then it is handed out again.
+    async fn bury(self: Box<Self>) -> Result<(), BrokerError>;
 }
 
 /// A message from the broker.
@@ -93,4 +164,23 @@ pub enum BrokerError {
     /// It answered no.
     #[error("{0}")]
     Refused(String),
+    /// The queue takes no more.
+    #[error("the queue is full")]
+    Full,
+}
+
+impl BrokerError {
+    /// The same, with the broker's URL, password masked.
+    pub(crate) fn at(self, url: &str) -> ManagerError {
+        let url = url.to_owned();
+        match self {
+            Self::Unavailable(reason) => ManagerError::Unavailable { url, reason },
+            Self::TimedOut(after) => ManagerError::TimedOut { url, after },
+            Self::Refused(reason) => ManagerError::Refused { url, reason },
+            Self::Full => ManagerError::Refused {
+                url,
+                reason: self.to_string(),
+            },
+        }
+    }
 }

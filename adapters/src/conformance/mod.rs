@@ -45,8 +45,10 @@
 pub mod acks;
 pub mod emits;
 pub mod hosts;
+pub mod instances;
 pub mod messages;
 pub mod outage;
+pub mod receipts;
 mod recording;
 pub mod rooms;
 mod stage;
@@ -86,6 +88,11 @@ pub trait Cluster: Send + Sync {
     /// How many messages have been rejected for this reason (`hallporter_broker_rejected_total`), where a metrics
     /// recorder is installed that can be asked.
     fn rejected(&self, _reason: &str) -> Option<u64> {
+        None
+    }
+
+    /// How many replies have been passed over (`hallporter_replies_dropped_total`), as [`rejected`](Self::rejected).
+    fn replies_dropped(&self, _reason: &str) -> Option<u64> {
         None
     }
 }
@@ -140,6 +147,8 @@ pub const CASES: &[Case] = cases! {
     acks: to_the_asking_host_alone, from_all_hosts, lost, of_who_goes, binary, by_a_worker;
     messages: payloads, volatile, garbage, too_large, in_order;
     hosts: come_and_go, query, query_in_parts, server_side_emit, clusters_apart;
+    instances: come_and_go, call, notify, event, none, of_one_that_goes, late, by_a_worker;
+    receipts: of_all_gateways, missing, with_acks, by_a_worker;
     users: online, hosts_go, replace_old, refuse_new, to_a_user, one_leads;
     outage: messages_flow_again;
 };

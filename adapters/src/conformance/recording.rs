@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::{Ack, Args, Command, Emit, LocalSockets, Membership, RoomIsSid, SocketInfo, Target};
+use crate::envelope::{Call, Event};
+use crate::{Ack, Args, Asked, Command, Emit, LocalSockets, Membership, RoomIsSid, SocketInfo, Target};
 
 /// How long an event is waited for.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,6 +28,7 @@ struct State {
     calls: Vec<Command>,
     user_changes: Vec<(String, String, bool)>,
     server_side: Vec<(String, String, Args)>,
+    asked: Vec<Asked>,
 }
 
 struct Socket {
@@ -146,6 +148,11 @@ impl RecordingSockets {
     /// The events that the code of other hosts has emitted, in order: namespace, name, arguments.
     pub fn server_side_events(&self) -> Vec<(String, String, Args)> {
         self.state.borrow().server_side.clone()
+    }
+
+    /// The events and calls for this instance, in order.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.state.borrow().asked.clone()
     }
 
     /// Waits until something has come about.
@@ -296,6 +303,14 @@ impl LocalSockets for RecordingSockets {
     fn server_side_event(&self, namespace: &str, event: &str, args: Args) {
         let event = (namespace.to_owned(), event.to_owned(), args);
         self.change(|state| state.server_side.push(event));
+    }
+
+    fn called(&self, call: Call) {
+        self.change(|state| state.asked.push(Asked::Call(Box::new(call))));
+    }
+
+    fn event(&self, event: Event) {
+        self.change(|state| state.asked.push(Asked::Event(Box::new(event))));
     }
 
     fn sockets(&self, namespace: &str, target: &Target) -> Vec<SocketInfo> {

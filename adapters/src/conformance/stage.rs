@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::recording::PATIENCE;
 use super::{Cluster, RecordingSockets};
-use crate::{Args, ClientManager, Emit, EventName, ManagerOptions, Membership, Status, Target};
+use crate::{Args, ClientManager, Emit, EventName, ManagerOptions, Membership, Role, Status, Target};
 
 /// The namespace of the sockets that tell that everything before has come.
 const FENCE: &str = "/fence";
@@ -58,6 +58,19 @@ impl<'a> Stage<'a> {
         sockets.connect(FENCE, "fence");
         manager.start(sockets.clone());
         Host { manager, sockets }
+    }
+
+    /// A worker that shows itself and listens.
+    pub(super) async fn instance(&self, id: &str) -> Host {
+        let host = self.start(ManagerOptions {
+            role: Role::Worker,
+            instance: Some(id.to_owned()),
+            instance_type: "chat".into(),
+            ..self.options.clone()
+        });
+        host.until_status("to listen", |status| *status == Status::Listening)
+            .await;
+        host
     }
 
     /// A manager that only writes.
@@ -130,6 +143,21 @@ impl Host {
             Ok(true),
             "waited in vain for a manager {what}: {:?}",
             self.manager.status().borrow()
+        );
+    }
+
+    /// Waits until this host knows of so many instances, itself included.
+    pub(super) async fn until_instances(&self, count: usize) {
+        let wait = async {
+            while self.manager.instances().len() != count {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let came = tokio::time::timeout(PATIENCE, wait).await;
+        assert!(
+            came.is_ok(),
+            "a host knows {:?} instead of {count} instances",
+            self.manager.instances()
         );
     }
 

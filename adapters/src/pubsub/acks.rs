@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::hosts::MAX_HOSTS;
+use super::living::MAX_HOSTS;
 use super::pending::{Entry, Pending};
-use crate::{Ack, ManagerError};
+use crate::{Ack, ManagerError, Receipt};
 
 /// Acks that may lie unread before further ones are dropped.
 const QUEUE: usize = 4096;
@@ -32,6 +32,8 @@ pub struct AckStream {
     foreign_listeners: Option<usize>,
     deadline: Instant,
     received: usize,
+    /// Whether this host holds clients, and asked those that are meant.
+    asked_here: bool,
     /// Clients of this host that have gone or taken too long.
     lost_here: usize,
     over: bool,
@@ -165,6 +167,7 @@ impl AckStream {
             foreign_listeners: None,
             deadline: Instant::now() + timeout,
             received: 0,
+            asked_here: false,
             lost_here: 0,
             over: false,
         };
@@ -177,6 +180,7 @@ impl AckStream {
         let left = deliver(sender);
         ask.expected.send_modify(|expected| expected.count += left);
         self.here = Some(Here { answers, left });
+        self.asked_here = true;
     }
 
     /// Only clients of this host are asked.
@@ -243,6 +247,18 @@ impl AckStream {
     /// How many of the clients that were asked, as far as is known, have not answered.
     pub fn missing(&self) -> usize {
         self.expected.borrow().count.saturating_sub(self.received)
+    }
+
+    /// Where the emit has gone, as far as hosts have said by now; its `sockets` are the clients that were asked.
+    pub fn receipt(&self) -> Receipt {
+        let expected = self.expected.borrow();
+        let mut missing: Vec<String> = expected.unheard.iter().cloned().collect();
+        missing.sort();
+        Receipt {
+            sockets: expected.count,
+            gateways: expected.heard.len() + usize::from(self.asked_here),
+            missing,
+        }
     }
 
     fn complete(&self) -> bool {

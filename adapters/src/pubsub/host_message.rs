@@ -1,12 +1,11 @@
 //! What Hallporter hosts tell each other beside the wire, as JSON on topics of their own.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::presence::UserMessage;
+use crate::envelope::{Call, Event, Reply, encode_args};
 use crate::{Ack, Args, SocketInfo, Target};
 
 /// The topics that only Hallporter hosts listen on.
@@ -14,6 +13,8 @@ use crate::{Ack, Args, SocketInfo, Target};
 pub(super) struct HostTopics {
     /// For all of them.
     pub(super) all: String,
+    /// For those that hold sockets. As many listen on it as Hallporter hosts listen on the wire's topics.
+    pub(super) gateways: String,
     /// For this one.
     pub(super) own: String,
 }
@@ -21,12 +22,25 @@ pub(super) struct HostTopics {
 impl HostTopics {
     pub(super) fn new(channel: &str, host_id: &str) -> Self {
         let all = format!("{channel}.hallporter");
+        let gateways = format!("{all}.gateways");
         let own = format!("{all}.{host_id}");
-        Self { all, own }
+        Self { all, gateways, own }
     }
 
     pub(super) fn of(&self, host_id: &str) -> String {
         format!("{}.{host_id}", self.all)
+    }
+
+    pub(super) fn contain(&self, topic: &[u8]) -> bool {
+        [&self.all, &self.gateways, &self.own]
+            .iter()
+            .any(|its| its.as_bytes() == topic)
+    }
+
+    /// Whether this can be the topic of a host: others tell where they want to be answered.
+    pub(super) fn is_of_a_host(&self, topic: &str) -> bool {
+        let host_id = topic.strip_prefix(&self.all).and_then(|rest| rest.strip_prefix('.'));
+        host_id.is_some_and(super::is_ours)
     }
 }
 
@@ -68,6 +82,24 @@ pub(super) enum HostMessage {
     },
     /// Something about users.
     Users(UserMessage),
+    /// An instance is there: a gateway, or a worker that holds no sockets. Sent again and again; it is the canary of a worker.
+    Instance {
+        host: String,
+        id: String,
+        #[serde(rename = "type")]
+        kind: String,
+        /// How long ago it started, in milliseconds.
+        #[serde(default)]
+        age: u64,
+    },
+    /// An event of a client, for the code of this instance alone.
+    Event(Box<Event>),
+    /// Calls a method of this instance.
+    Call(Box<Call>),
+    /// The answer to an event or a call.
+    Reply(Box<Reply>),
+    /// To so many sockets of this host an emit that asked for a receipt was delivered.
+    Receipt { host: String, id: u64, sockets: usize },
     /// An event for the code of all other hosts.
     ServerSideEvent {
         host: String,
@@ -127,21 +159,16 @@ impl HostMessage {
         Bytes::from(serde_json::to_vec(self).unwrap_or_default())
     }
 
+    /// As [`Reply`](Self::Reply) is, without owning it.
+    pub(super) fn encode_reply(reply: &Reply) -> Bytes {
+        #[derive(Serialize)]
+        struct Message<'a> {
+            reply: &'a Reply,
+        }
+        Bytes::from(serde_json::to_vec(&Message { reply }).unwrap_or_default())
+    }
+
     pub(super) fn decode(body: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(body)
     }
-}
-
-fn encode_args(args: &Args) -> Result<(Box<RawValue>, Vec<String>), serde_json::Error> {
-    let attachments = args.attachments().iter().map(|bytes| BASE64_STANDARD.encode(bytes));
-    Ok((RawValue::from_string(args.to_json_array())?, attachments.collect()))
-}
-
-/// Arguments as they came; `None` when an attachment is not base64.
-pub(super) fn decode_args(args: &RawValue, attachments: &[String]) -> Option<Args> {
-    let attachments = attachments
-        .iter()
-        .map(|text| BASE64_STANDARD.decode(text).map(Bytes::from));
-    let attachments = attachments.collect::<Result<Vec<_>, _>>().ok()?;
-    Args::from_json_array(args.get(), attachments).ok()
 }

@@ -4,20 +4,27 @@
 //! - A host carries out what others publish, and passes over what carries its own id.
 //! - What concerns one socket is published only when the socket is not here.
 //! - What the wire lacks (heartbeats, ack counts, queries, users, events for the other hosts' code) travels between Hallporter hosts on topics of their own,
-//!   `CHANNEL.hallporter` for all of them and `CHANNEL.hallporter.HOST` for one.
+//!   `CHANNEL.hallporter` for all of them, `CHANNEL.hallporter.gateways` for those that hold sockets, and `CHANNEL.hallporter.HOST` for one.
 
 mod acks;
 mod answers;
 mod canary;
+mod cluster;
 mod host_message;
 mod hosts;
+mod instances;
 mod lead;
 mod listen;
+mod listener;
+mod living;
+mod options;
 mod parts;
 mod pending;
 mod presence;
 mod publish;
 mod query;
+mod receipts;
+mod replies;
 mod users;
 
 use std::sync::{Arc, OnceLock};
@@ -31,54 +38,26 @@ use crate::broker::{Broker, BrokerError};
 use crate::users::user_of;
 use crate::wire::{Callback, Message, Wire};
 use crate::{
-    Args, BindError, ClientManager, Command, Emit, EncodeError, LocalSockets, ManagerError, SocketInfo, Status, Target,
-    UserPolicy,
+    Args, BindError, ClientManager, Command, Emit, EncodeError, Instance, LocalSockets, ManagerError, Receipt,
+    SocketInfo, Status, Target, UserPolicy,
 };
 
 use acks::{Ask, ForeignHosts};
 use canary::Canary;
 use host_message::{HostMessage, HostTopics};
 use hosts::Hosts;
+use instances::Instances;
 use lead::Lead;
 use pending::Pending;
 use query::Query;
+use replies::Replies;
 use users::Users;
 
 pub use acks::AckStream;
+pub use listen::backoff;
+pub use options::{ManagerOptions, Role};
 
-/// What a manager may be told; every field has a default.
-#[derive(Clone, Debug)]
-pub struct ManagerOptions {
-    /// Separates clusters on one broker. Default `socketio`, as python-socketio's (Flask-SocketIO: `flask-socketio`).
-    pub channel: String,
-    /// The largest message published or accepted, in bytes. Default 1 MiB.
-    pub max_message: usize,
-    /// How often a host shows itself to the others, and to itself (the canary): one that has not heard itself for two
-    /// intervals subscribes anew, and is not [`Status::Listening`] until it does. Default 2 s.
-    pub canary_interval: Duration,
-    /// How long the clients' acks to an emit of another host are waited for. Default 60 s, as python-socketio's `call`.
-    pub ack_timeout: Duration,
-    /// How long other hosts may take to answer a query. Default 5 s.
-    pub query_timeout: Duration,
-    /// How long a message waits for a broker that is away before it is refused. Default zero, since a gateway has delivered
-    /// it to its own clients already; an emitter waits 5 s. [`Duration::MAX`] is for as long as it takes.
-    pub publish_wait: Duration,
-}
-
-impl Default for ManagerOptions {
-    fn default() -> Self {
-        Self {
-            channel: "socketio".into(),
-            max_message: 1 << 20,
-            canary_interval: Duration::from_secs(2),
-            ack_timeout: Duration::from_secs(60),
-            query_timeout: Duration::from_secs(5),
-            publish_wait: Duration::ZERO,
-        }
-    }
-}
-
-/// Emits with ack and queries that may be waited for at once.
+/// Emits with ack, and as many queries, receipts and replies, that may be waited for at once.
 const MAX_PENDING: usize = 65_536;
 
 /// Bytes of messages that may wait for the broker at once; one more is refused.
@@ -94,6 +73,14 @@ const fn cost(size: usize) -> usize {
 
 /// What the ids of Hallporter's hosts begin with, so that they know each other before they have met.
 const HOST_ID_PREFIX: &str = "hallporter-";
+
+fn own_instance(options: &ManagerOptions, host_id: &str) -> Instance {
+    Instance {
+        kind: options.instance_type.clone(),
+        id: options.instance.clone().unwrap_or_else(|| host_id.to_owned()),
+        host_id: host_id.to_owned(),
+    }
+}
 
 fn is_ours(host_id: &str) -> bool {
     host_id.starts_with(HOST_ID_PREFIX)
@@ -116,6 +103,7 @@ struct Shared<B, W> {
     local: OnceLock<Arc<dyn LocalSockets>>,
     status: watch::Sender<Status>,
     hosts: Hosts,
+    instances: Instances,
     canary: Canary,
     lead: Lead,
     users: Users,
@@ -124,8 +112,10 @@ struct Shared<B, W> {
     /// Bytes that may still wait for the broker.
     publish_queue: Semaphore,
     asks: Pending<Ask>,
-    queries: Pending<Query>,
-    /// Limits the emits of other hosts whose acks are being waited for.
+    queries: Pending<Query<Vec<SocketInfo>>>,
+    receipts: Pending<Query<Receipt>>,
+    replies: Replies,
+    /// Limits the emits of other hosts whose acks are being waited for, or that a receipt is being sent for.
     answering: Arc<Semaphore>,
     foreign: Arc<ForeignHosts>,
     stop: CancellationToken,
@@ -139,12 +129,12 @@ impl<B: Broker, W: Wire> PubSubManager<B, W> {
         Self {
             shared: Arc::new(Shared {
                 hosts: Hosts::new(host_id.clone(), options.canary_interval),
+                instances: Instances::new(own_instance(&options, &host_id), options.canary_interval),
                 canary: Canary::new(options.canary_interval),
                 lead: Lead::new(host_id.clone(), options.canary_interval),
                 users: Users::new(&host_id),
                 answers: Arc::new(Semaphore::new(presence::MAX_ANSWERS)),
                 publish_queue: Semaphore::new(PUBLISH_QUEUE.max(cost(options.max_message))),
-                host_id,
                 broker,
                 wire,
                 options,
@@ -153,9 +143,12 @@ impl<B: Broker, W: Wire> PubSubManager<B, W> {
                 status: watch::Sender::new(Status::Idle),
                 asks: Pending::new(MAX_PENDING),
                 queries: Pending::new(MAX_PENDING),
+                receipts: Pending::new(MAX_PENDING),
+                replies: Replies::new(&host_id, MAX_PENDING),
                 answering: Arc::new(Semaphore::new(MAX_PENDING)),
                 foreign: Arc::default(),
                 stop: CancellationToken::new(),
+                host_id,
             }),
         }
     }
@@ -194,7 +187,7 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
         {
             return Ok(());
         }
-        self.shared.publish(&self.shared.message(command, None)).await
+        self.shared.publish(&self.shared.message(command, None, None)).await
     }
 
     async fn emit_with_ack(&self, emit: Emit, timeout: Duration) -> Result<AckStream, ManagerError> {
@@ -204,7 +197,9 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
         if emit.target.rooms.as_ref().is_some_and(Vec::is_empty) {
             return Ok(stream.end());
         }
-        stream.ask_here(&ask, |answers| local.deliver_with_ack(&emit, timeout, answers));
+        if shared.options.role == Role::Gateway {
+            stream.ask_here(&ask, |answers| local.deliver_with_ack(&emit, timeout, answers));
+        }
         if is_here(local.as_ref(), &emit.namespace, &emit.target) {
             stream.nobody_else(&ask);
             return Ok(stream);
@@ -217,7 +212,7 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
             namespace: emit.namespace.clone(),
             id: stream.id().to_string().into(),
         };
-        let message = shared.message(Command::Emit(emit), Some(callback));
+        let message = shared.message(Command::Emit(emit), Some(callback), None);
         let (published, foreign) = tokio::join!(shared.publish(&message), shared.foreign_listeners(&message));
         published?;
         stream.expect_foreign(foreign);
@@ -229,7 +224,7 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
         shared.local.get().ok_or(ManagerError::WriteOnly)?;
         let message = HostMessage::server_side_event(&shared.host_id, namespace, event, &args);
         let message = message.map_err(EncodeError::from)?;
-        shared.publish_to(&shared.topics.all, &message).await
+        shared.publish_to(&shared.topics.gateways, &message).await
     }
 
     async fn sockets(&self, namespace: &str, target: &Target) -> Result<Vec<SocketInfo>, ManagerError> {
@@ -255,14 +250,21 @@ impl<B: Broker, W: Wire> ClientManager for PubSubManager<B, W> {
             namespace: namespace.into(),
             target: target.clone(),
         };
-        shared.publish_to(&shared.topics.all, &question).await?;
-        sockets.extend(query.complete(shared.options.query_timeout).await?);
+        shared.publish_to(&shared.topics.gateways, &question).await?;
+        let after = shared.options.query_timeout;
+        let (theirs, hosts) = query.complete(after).await;
+        if !hosts.is_empty() {
+            return Err(ManagerError::Unanswered { hosts, after });
+        }
+        sockets.extend(theirs);
         Ok(sockets)
     }
 
     fn hosts(&self) -> Vec<String> {
         let mut hosts: Vec<String> = self.shared.hosts.others().into_iter().collect();
-        hosts.push(self.shared.host_id.clone());
+        if self.shared.options.role == Role::Gateway {
+            hosts.push(self.shared.host_id.clone());
+        }
         hosts
     }
 
@@ -376,11 +378,12 @@ impl<B: Broker, W: Wire> Shared<B, W> {
         }
     }
 
-    fn message(&self, command: Command, callback: Option<Callback>) -> Message {
+    fn message(&self, command: Command, callback: Option<Callback>, receipt: Option<u64>) -> Message {
         Message::Command {
             host_id: Some(self.host_id.clone()),
             command,
             callback,
+            receipt,
         }
     }
 }

@@ -35,12 +35,32 @@ impl<T> Pending<T> {
         if entries.len() >= self.limit {
             return Err(ManagerError::TooManyPending { limit: self.limit });
         }
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let id = self.number();
         entries.insert(id, value);
         Ok(Entry {
             id,
             entries: self.entries.clone(),
         })
+    }
+
+    /// The number of something that nobody waits for.
+    pub(super) fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether an entry ever had this number.
+    pub(super) fn was(&self, id: u64) -> bool {
+        (1..self.next.load(Ordering::Relaxed)).contains(&id)
+    }
+
+    /// Takes an entry out; `None` when nobody waits for it any more.
+    pub(super) fn take(&self, id: u64) -> Option<T> {
+        lock(&self.entries).remove(&id)
+    }
+
+    /// Ends the waiting for all others.
+    pub(super) fn retain(&self, mut keep: impl FnMut(&T) -> bool) {
+        lock(&self.entries).retain(|_, entry| keep(entry));
     }
 
     /// Does something with an entry; `None` when nobody waits for it any more.

@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::MissedTickBehavior;
 
-use super::Shared;
 use super::host_message::HostMessage;
 use super::parts::parts;
 use super::users::{Numbered, Part, UserState, Users};
-use crate::broker::{Broker, BrokerError};
+use super::{Role, Shared};
+use crate::broker::Broker;
 use crate::wire::Wire;
 use crate::{BindError, LocalSockets, ManagerError, Membership, Status, UserPolicy, user_room};
 
@@ -38,7 +38,7 @@ pub(super) enum UserMessage {
         users: Vec<UserState>,
         more: bool,
     },
-    /// May this host have the user, and nobody else? To all hosts.
+    /// May this host have the user, and nobody else? To all gateways.
     Bid {
         host: String,
         namespace: String,
@@ -65,6 +65,10 @@ impl<B: Broker, W: Wire> Shared<B, W> {
         policy: UserPolicy,
     ) -> Result<(), BindError> {
         let local = self.local.get().ok_or(ManagerError::WriteOnly)?.as_ref();
+        if self.options.role == Role::Worker {
+            // The socket is not here.
+            return Ok(());
+        }
         if self.users.user_of(namespace, sid).as_deref() == Some(user) {
             return Ok(());
         }
@@ -96,12 +100,7 @@ impl<B: Broker, W: Wire> Shared<B, W> {
 
     /// Asks all hosts for a user that shall be here alone, and waits for what they say.
     async fn bid<'a>(&'a self, namespace: &'a str, user: &'a str) -> Result<Bidding<'a>, BindError> {
-        let unavailable = |reason: &str| self.manager_error(BrokerError::Unavailable(reason.into()));
-        match &*self.status.borrow() {
-            Status::Listening => {}
-            Status::Away(reason) => return Err(unavailable(reason).into()),
-            Status::Idle => return Err(unavailable("this host does not listen").into()),
-        }
+        self.must_listen()?;
         let others = self.hosts.others();
         let is_alone = others.is_empty();
         let bid = self.users.bid(namespace, user, others)?;
@@ -117,7 +116,8 @@ impl<B: Broker, W: Wire> Shared<B, W> {
                 user: user.into(),
                 stamp: bid.stamp,
             };
-            self.publish_to(&self.topics.all, &HostMessage::Users(question)).await?;
+            self.publish_to(&self.topics.gateways, &HostMessage::Users(question))
+                .await?;
             bid.decided(self.hosts.patience()).await;
         }
         Ok(bidding)
@@ -240,6 +240,10 @@ impl<B: Broker, W: Wire> Shared<B, W> {
             if let Some(local) = self.local.get() {
                 self.users.only(local.as_ref(), &self.hosts.others());
             }
+            // While this host is away the others are silent, and dead or not.
+            if *self.status.borrow() == Status::Listening {
+                self.replies.only(&self.instances.hosts());
+            }
             if self.update_lead() {
                 self.show().await;
             }
@@ -252,8 +256,11 @@ impl<B: Broker, W: Wire> Shared<B, W> {
 
     /// Whether this host leads may have changed. Returns whether the others should hear of it soon.
     pub(super) fn update_lead(&self) -> bool {
+        if self.options.role == Role::Worker {
+            return false;
+        }
         let hears_itself = *self.status.borrow() == Status::Listening && self.canary.is_heard();
-        let is_alone = self.broker.is_alone(&self.topics.all);
+        let is_alone = self.broker.is_alone(&self.topics.gateways);
         self.lead.update(&self.hosts, hears_itself, is_alone)
     }
 }

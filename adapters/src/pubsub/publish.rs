@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use metrics::{counter, histogram};
+use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use super::host_message::HostMessage;
 use super::{FOREVER, PUBLISH_QUEUE, Shared, cost, listen};
 use crate::broker::{Broker, BrokerError};
 use crate::wire::{Message, Wire};
-use crate::{ManagerError, metric};
+use crate::{ManagerError, Status, metric};
 
 impl<B: Broker, W: Wire> Shared<B, W> {
     pub(super) async fn publish(&self, message: &Message) -> Result<(), ManagerError> {
@@ -30,7 +31,7 @@ impl<B: Broker, W: Wire> Shared<B, W> {
     /// How many hosts that are not Hallporter's would hear this message, where the broker can tell.
     pub(super) async fn foreign_listeners(&self, message: &Message) -> Option<usize> {
         let topic = self.wire.topic(message);
-        let [all, ours] = self.broker.listeners([&topic, &self.topics.all]).await?;
+        let [all, ours] = self.broker.listeners([&topic, &self.topics.gateways]).await?;
         Some(all.saturating_sub(ours))
     }
 
@@ -45,40 +46,62 @@ impl<B: Broker, W: Wire> Shared<B, W> {
         body: Bytes,
         method: &'static str,
     ) -> Result<(), ManagerError> {
-        let limit = self.options.max_message;
-        let published = match body.len() {
-            size if size > limit => Err(ManagerError::TooLarge {
-                url: self.broker.url().to_owned(),
-                size,
-                limit,
-            }),
-            size => match self
-                .publish_queue
-                .try_acquire_many(u32::try_from(cost(size)).unwrap_or(u32::MAX))
-            {
-                Ok(_room) => self.reach_and_publish(topic, body).await,
-                Err(_) => Err(ManagerError::QueueFull {
-                    url: self.broker.url().to_owned(),
-                    limit: PUBLISH_QUEUE,
-                }),
-            },
+        let published = match self.admit(body.len()) {
+            Ok(_room) => {
+                let published = self.reach_and(self.broker.publish(topic, body)).await;
+                published.map_err(|error| self.manager_error(error))
+            }
+            Err(refused) => Err(refused),
         };
-        match &published {
-            Ok(()) => counter!(metric::BROKER_PUBLISHED, "method" => method).increment(1),
-            Err(error) => counter!(metric::BROKER_PUBLISH_FAILED, "reason" => failure(error)).increment(1),
-        }
+        count(method, &published);
         published
     }
 
-    /// Waits for the broker, then publishes once: after a failure in the middle nobody knows whether the broker has it.
-    pub(super) async fn reach_and_publish(&self, topic: &str, body: Bytes) -> Result<(), ManagerError> {
+    /// Puts a message into a queue. Returns false when the queue is full.
+    pub(super) async fn put_bytes(&self, queue: &str, body: Bytes) -> Result<bool, ManagerError> {
+        let put = match self.admit(body.len()) {
+            Ok(_room) => match self.reach_and(self.broker.put(queue, body)).await {
+                Err(BrokerError::Full) => {
+                    counter!(metric::BROKER_PUBLISH_FAILED, "reason" => "worker_queue_full").increment(1);
+                    return Ok(false);
+                }
+                put => put.map_err(|error| self.manager_error(error)),
+            },
+            Err(refused) => Err(refused),
+        };
+        count("put", &put);
+        put.map(|()| true)
+    }
+
+    /// Room for a message that has to wait for the broker.
+    fn admit(&self, size: usize) -> Result<SemaphorePermit<'_>, ManagerError> {
+        let limit = self.options.max_message;
+        let url = || self.broker.url().to_owned();
+        if size > limit {
+            return Err(ManagerError::TooLarge {
+                url: url(),
+                size,
+                limit,
+            });
+        }
+        let room = u32::try_from(cost(size)).unwrap_or(u32::MAX);
+        self.publish_queue
+            .try_acquire_many(room)
+            .map_err(|_| ManagerError::QueueFull {
+                url: url(),
+                limit: PUBLISH_QUEUE,
+            })
+    }
+
+    /// Waits for the broker, then gives it something once: after a failure in the middle nobody knows whether the broker has it.
+    async fn reach_and(&self, give: impl Future<Output = Result<(), BrokerError>>) -> Result<(), BrokerError> {
         let asked = Instant::now();
-        let published = match self.reach(asked + self.options.publish_wait.min(FOREVER)).await {
-            Ok(()) => self.broker.publish(topic, body).await,
+        let given = match self.reach(asked + self.options.publish_wait.min(FOREVER)).await {
+            Ok(()) => give.await,
             Err(refused) => Err(refused),
         };
         histogram!(metric::BROKER_PUBLISH_SECONDS).record(asked.elapsed());
-        published.map_err(|error| self.manager_error(error))
+        given
     }
 
     /// Tries until the broker is there, says no, or the time is over; only a no is an error.
@@ -97,13 +120,28 @@ impl<B: Broker, W: Wire> Shared<B, W> {
         Ok(())
     }
 
+    /// Who does not listen is not answered, and knows of nobody.
+    pub(super) fn must_listen(&self) -> Result<(), ManagerError> {
+        self.local.get().ok_or(ManagerError::WriteOnly)?;
+        let reason = match &*self.status.borrow() {
+            // Once it is being closed, before the status tells.
+            _ if self.stop.is_cancelled() => "this host does not listen any more".into(),
+            Status::Listening => return Ok(()),
+            Status::Away(reason) => reason.clone(),
+            Status::Idle => "this host does not listen".into(),
+        };
+        Err(self.manager_error(BrokerError::Unavailable(reason)))
+    }
+
     pub(super) fn manager_error(&self, error: BrokerError) -> ManagerError {
-        let url = self.broker.url().to_owned();
-        match error {
-            BrokerError::Unavailable(reason) => ManagerError::Unavailable { url, reason },
-            BrokerError::TimedOut(after) => ManagerError::TimedOut { url, after },
-            BrokerError::Refused(reason) => ManagerError::Refused { url, reason },
-        }
+        error.at(self.broker.url())
+    }
+}
+
+fn count(method: &'static str, given: &Result<(), ManagerError>) {
+    match given {
+        Ok(()) => counter!(metric::BROKER_PUBLISHED, "method" => method).increment(1),
+        Err(error) => counter!(metric::BROKER_PUBLISH_FAILED, "reason" => failure(error)).increment(1),
     }
 }
 

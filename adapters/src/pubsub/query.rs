@@ -1,69 +1,60 @@
-//! Asking the other hosts for their sockets.
+//! Asking the other hosts, and waiting for all of them.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::{ManagerError, SocketInfo};
-
 /// A question, and what has been answered so far.
 #[derive(Clone, Debug)]
-pub(super) struct Query {
-    answers: watch::Sender<Answers>,
+pub(super) struct Query<A> {
+    answers: watch::Sender<Answers<A>>,
 }
 
 #[derive(Debug)]
-struct Answers {
-    sockets: Vec<SocketInfo>,
+struct Answers<A> {
+    together: A,
     /// Hosts that have not answered yet, or not all.
     waiting: HashSet<String>,
 }
 
-impl Query {
+impl<A: Default> Query<A> {
     /// Waits for these hosts.
     pub(super) fn new(waiting: HashSet<String>) -> Self {
-        let sockets = Vec::new();
-        let answers = watch::Sender::new(Answers { sockets, waiting });
+        let together = A::default();
+        let answers = watch::Sender::new(Answers { together, waiting });
         Self { answers }
     }
 
-    /// A host answered, and will say more or not.
-    pub(super) fn answer(&self, host: &str, sockets: Vec<SocketInfo>, more: bool) {
+    /// A host answered, and will say more or not. Nothing is added for one that is not waited for.
+    pub(super) fn answer(&self, host: &str, more: bool, add: impl FnOnce(&mut A)) {
         self.answers.send_if_modified(|answers| {
             let waiting = answers.waiting.contains(host);
             if waiting {
-                answers.sockets.extend(sockets.into_iter().map(|socket| SocketInfo {
-                    host_id: host.to_owned(),
-                    ..socket
-                }));
+                add(&mut answers.together);
             }
             waiting && !more && answers.waiting.remove(host)
         });
     }
 
-    /// A host left, and has no sockets any more.
+    /// A host left, and has nothing to say any more.
     pub(super) fn gone(&self, host: &str) {
         self.answers.send_if_modified(|answers| answers.waiting.remove(host));
     }
 
-    /// What all hosts have answered.
-    ///
-    /// # Errors
-    /// When some have not.
-    pub(super) async fn complete(&self, after: Duration) -> Result<Vec<SocketInfo>, ManagerError> {
+    /// What has been answered, and the hosts that have not, once all have or the time is over.
+    pub(super) async fn complete(&self, after: Duration) -> (A, Vec<String>) {
         let mut changes = self.answers.subscribe();
         let complete = changes.wait_for(|answers| answers.waiting.is_empty());
-        let complete = tokio::time::timeout(after, complete).await.is_ok();
-        let mut sockets = Vec::new();
-        let mut hosts = Vec::new();
+        // Who is missing shows below.
+        let _ = tokio::time::timeout(after, complete).await;
+        let mut together = A::default();
+        let mut missing = Vec::new();
         self.answers.send_modify(|answers| {
-            sockets = std::mem::take(&mut answers.sockets);
-            hosts.extend(answers.waiting.iter().cloned());
+            together = std::mem::take(&mut answers.together);
+            missing.extend(answers.waiting.drain());
         });
-        if complete {
-            return Ok(sockets);
-        }
-        Err(ManagerError::Unanswered { hosts, after })
+        missing.sort();
+        (together, missing)
     }
 }

@@ -23,6 +23,8 @@ pub enum Message {
         command: Command,
         /// Where acks go, for an emit that asks for them.
         callback: Option<Callback>,
+        /// The number that a receipt is to bear, for an emit that asks Hallporter hosts for one.
+        receipt: Option<u64>,
     },
     /// A client's ack, for one host alone.
     Callback {

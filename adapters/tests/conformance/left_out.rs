@@ -39,7 +39,7 @@ fn brokers_that_are_left_out_are_named() {
             true => format!("{server} is not installed, see `make setup`"),
             false => format!("the Cargo feature {feature:?} is off"),
         };
-        let line = format!("conformance: {broker} is left out: {why}\n");
+        let line = format!("{broker} is left out: {why}\n");
         std::io::stderr().write_all(line.as_bytes()).unwrap();
         assert!(!all_wanted(), "{BROKERS}=all, but {line}");
     }

@@ -49,6 +49,10 @@ impl Cluster for Memory {
     fn rejected(&self, reason: &str) -> Option<u64> {
         Some(recorder::rejected(reason))
     }
+
+    fn replies_dropped(&self, reason: &str) -> Option<u64> {
+        Some(recorder::count("hallporter_replies_dropped_total", reason))
+    }
 }
 
 #[async_trait::async_trait]

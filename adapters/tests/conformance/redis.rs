@@ -59,6 +59,10 @@ impl Cluster for RedisServer {
     fn rejected(&self, reason: &str) -> Option<u64> {
         Some(recorder::rejected(reason))
     }
+
+    fn replies_dropped(&self, reason: &str) -> Option<u64> {
+        Some(recorder::count("hallporter_replies_dropped_total", reason))
+    }
 }
 
 #[async_trait::async_trait]

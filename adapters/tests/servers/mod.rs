@@ -26,7 +26,7 @@ use std::time::Duration;
 
 pub use log::Log;
 pub use nats_server::NatsServer;
-pub use process::{Ended, Process, is_installed, run};
+pub use process::{Ended, Process, is_installed, run, run_within};
 pub use rabbit_server::RabbitServer;
 pub use redis_server::RedisServer;
 pub use restartable::Restartable;

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::{Log, Process, Restartable, free_ports};
 
-/// A running `nats-server` on a free port with a folder of its own; it keeps nothing.
+/// A running `nats-server` on a free port with a folder of its own, where it keeps what JetStream has, if that is on.
 #[derive(Debug)]
 pub struct NatsServer {
     process: Restartable,
@@ -111,7 +111,20 @@ impl NatsServer {
 
 async fn launch(port: u16, file: &Path) -> Result<Process> {
     let (port, file) = (port.to_string(), file.to_str().context("the file's name is UTF-8")?);
-    let args = ["--addr", "127.0.0.1", "--port", &port, "--config", file];
+    let folder = Path::new(file)
+        .parent()
+        .and_then(Path::to_str)
+        .context("it is in a folder")?;
+    let args = [
+        "--addr",
+        "127.0.0.1",
+        "--port",
+        &port,
+        "--config",
+        file,
+        "--store_dir",
+        folder,
+    ];
     let process = Process::start("nats", Path::new("nats-server"), |_| {}, args)?;
     let started = process.log().line("Server is ready").await;
     started.context("nats-server does not start; `make setup` installs it")?;

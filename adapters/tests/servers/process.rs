@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use rustix::process::{Pid, Signal, kill_process};
@@ -167,8 +168,20 @@ pub struct Ended {
 /// # Errors
 /// It cannot be started, or does not end in time by itself.
 pub async fn run<A: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<Item = A>) -> Result<Ended> {
+    run_within(3 * PATIENCE, program, args).await
+}
+
+/// As [`run`], for a program that may take as long as this.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_within<A: AsRef<OsStr>>(
+    patience: Duration,
+    program: &Path,
+    args: impl IntoIterator<Item = A>,
+) -> Result<Ended> {
     let output = command(program).args(args).output();
-    let output = tokio::time::timeout(3 * PATIENCE, output)
+    let output = tokio::time::timeout(patience, output)
         .await
         .with_context(|| format!("{} does not end", program.display()))?
         .with_context(|| format!("cannot start {}", program.display()))?;

@@ -110,6 +110,11 @@ impl RabbitServer {
         format!("amqp://127.0.0.1:{}", self.port)
     }
 
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The free port that its configuration was told of.
     pub fn tls_port(&self) -> u16 {
         self.tls_port

@@ -59,7 +59,7 @@ impl Exchanges {
     }
 }
 
-/// Names of exchanges and routing keys are bounded.
-fn name(text: impl Into<String>) -> Result<ShortString, BrokerError> {
+/// Names of exchanges and queues, and routing keys, are bounded.
+pub(super) fn name(text: impl Into<String>) -> Result<ShortString, BrokerError> {
     ShortString::try_new(text).map_err(|error| BrokerError::Refused(error.to_string()))
 }

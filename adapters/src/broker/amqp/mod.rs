@@ -3,12 +3,13 @@
 mod exchanges;
 mod link;
 mod publisher;
+mod queue;
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream::unfold;
+use futures_util::stream::{BoxStream, unfold};
 use futures_util::{FutureExt, Stream, StreamExt};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPHardError};
@@ -19,7 +20,7 @@ use self::exchanges::Exchanges;
 use self::link::{Link, Server};
 use self::publisher::Publisher;
 use super::slot::{Slot, within};
-use super::{Broker, BrokerError, Delivery};
+use super::{Broker, BrokerError, Delivery, QueueLimits, Task};
 use crate::url::BrokerUrl;
 
 /// Bytes of messages RabbitMQ keeps for a listener that is behind, before it drops the oldest.
@@ -36,11 +37,15 @@ const ACK_EVERY: usize = 100;
 /// One connection publishes and one listens, so that each can break alone. The topic that is the channel is a fanout exchange
 /// of that name, shared with python-socketio. All other topics are routing keys of one direct exchange, `CHANNEL.hallporter`,
 /// so that a message for a host that has gone has no way to go and leaves nothing behind.
+///
+/// Queues are quorum queues. Each taker has a connection of its own. What it has in hand for longer than RabbitMQ's `consumer_timeout`,
+/// half an hour by default, RabbitMQ hands out again, and ends the taker's stream.
 pub struct AmqpBroker {
     url: BrokerUrl,
     server: Server,
     exchanges: Exchanges,
     publisher: Slot<Arc<Publisher>>,
+    limits: QueueLimits,
 }
 
 impl AmqpBroker {
@@ -55,7 +60,15 @@ impl AmqpBroker {
             url,
             exchanges: Exchanges::new(channel)?,
             publisher: Slot::default(),
+            limits: QueueLimits::default(),
         })
+    }
+
+    /// With other bounds for queues, which tests need.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_queue_limits(self, limits: QueueLimits) -> Self {
+        Self { limits, ..self }
     }
 
     async fn open(&self) -> Result<Link, BrokerError> {
@@ -123,10 +136,7 @@ impl Broker for AmqpBroker {
     async fn publish(&self, topic: &str, body: Bytes) -> Result<(), BrokerError> {
         let (exchange, key) = self.exchanges.route(topic)?;
         let publisher = self.publisher().await?;
-        // In a task of its own, which nobody can end halfway: lapin keeps what is left of such a publish.
-        let published = tokio::spawn(async move { publisher.publish(exchange, key, body).await });
-        let ended = |error: tokio::task::JoinError| Err(BrokerError::Unavailable(error.to_string()));
-        published.await.unwrap_or_else(ended)
+        unended(async move { publisher.publish(exchange, key, body).await }).await
     }
 
     /// RabbitMQ does not tell how many queues are bound.
@@ -152,6 +162,25 @@ impl Broker for AmqpBroker {
             Some((delivery, inbox))
         })))
     }
+
+    async fn put(&self, queue: &str, body: Bytes) -> Result<(), BrokerError> {
+        let publisher = self.publisher().await?;
+        publisher.make(queue, self.limits).await?;
+        let queue = queue.to_owned();
+        unended(async move { publisher.put(&queue, body).await }).await
+    }
+
+    async fn take(&self, queue: &str, in_hand: usize) -> Result<BoxStream<'static, Task>, BrokerError> {
+        let link = self.open().await?;
+        let take = async { queue::take(Publisher::new(link).await?, queue, in_hand, self.limits).await };
+        within(take).await
+    }
+}
+
+/// Publishes in a task of its own, which nobody can end halfway: lapin keeps what is left of such a publish.
+async fn unended(publish: impl Future<Output = Result<(), BrokerError>> + Send + 'static) -> Result<(), BrokerError> {
+    let ended = |error: tokio::task::JoinError| Err(BrokerError::Unavailable(error.to_string()));
+    tokio::spawn(publish).await.unwrap_or_else(ended)
 }
 
 /// Takes messages from the queue and acks them once they have been handled. The connection lives as long.

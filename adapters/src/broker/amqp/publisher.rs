@@ -7,13 +7,15 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
-use lapin::{BasicProperties, Confirmation, Connection, Event};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, Event};
 use tokio::sync::watch;
 
-use super::super::BrokerError;
-use super::super::slot::{TIMEOUT, Whole};
-use super::broker_error;
+use super::super::known::Known;
+use super::super::slot::{TIMEOUT, Whole, within};
+use super::super::{BrokerError, QueueLimits};
+use super::exchanges::name;
 use super::link::Link;
+use super::{broker_error, queue};
 
 /// Has publisher confirms on.
 pub(super) struct Publisher {
@@ -22,6 +24,7 @@ pub(super) struct Publisher {
     blocked: watch::Receiver<Option<String>>,
     /// The connection does not answer, or has ended; whoever comes next makes another.
     broken: AtomicBool,
+    queues: Known,
 }
 
 impl Publisher {
@@ -33,7 +36,44 @@ impl Publisher {
             blocked: watch_alarms(&link.connection),
             link,
             broken: AtomicBool::new(false),
+            queues: Known::default(),
         })
+    }
+
+    /// The channel it publishes on.
+    pub(super) fn channel(&self) -> &Channel {
+        &self.link.channel
+    }
+
+    /// Makes a queue where there is none.
+    pub(super) async fn make(&self, queue: &str, limits: QueueLimits) -> Result<(), BrokerError> {
+        let declare = queue::declare(&self.link.connection, queue, limits);
+        within(self.queues.see(queue, declare)).await
+    }
+
+    /// Returns when RabbitMQ has the message in a queue, which has been made.
+    pub(super) async fn put(&self, queue: &str, body: Bytes) -> Result<(), BrokerError> {
+        let message = Message {
+            exchange: ShortString::default(),
+            key: name(queue)?,
+            // One that finds no queue comes back.
+            options: BasicPublishOptions {
+                mandatory: true,
+                ..BasicPublishOptions::default()
+            },
+            properties: BasicProperties::default()
+                .with_content_type("application/json".into())
+                .with_delivery_mode(2),
+            body,
+        };
+        match self.send(message).await? {
+            Confirmation::Ack(None) | Confirmation::NotRequested => Ok(()),
+            Confirmation::Nack(_) => Err(BrokerError::Full),
+            Confirmation::Ack(Some(_)) => {
+                self.queues.forget(queue).await;
+                Err(BrokerError::Unavailable(format!("the queue {queue:?} is gone")))
+            }
+        }
     }
 
     /// Returns when RabbitMQ has the message.
@@ -43,10 +83,22 @@ impl Publisher {
         key: ShortString,
         body: Bytes,
     ) -> Result<(), BrokerError> {
-        let published = tokio::time::timeout(TIMEOUT, self.publish_once(exchange, key, &body)).await;
-        match published {
-            Ok(Ok(Confirmation::Ack(_) | Confirmation::NotRequested)) => Ok(()),
-            Ok(Ok(Confirmation::Nack(_))) => Err(BrokerError::Refused("RabbitMQ could not take the message".into())),
+        let message = Message {
+            exchange,
+            key,
+            options: BasicPublishOptions::default(),
+            properties: properties(),
+            body,
+        };
+        match self.send(message).await? {
+            Confirmation::Ack(_) | Confirmation::NotRequested => Ok(()),
+            Confirmation::Nack(_) => Err(BrokerError::Refused("RabbitMQ could not take the message".into())),
+        }
+    }
+
+    async fn send(&self, message: Message) -> Result<Confirmation, BrokerError> {
+        match tokio::time::timeout(TIMEOUT, self.send_once(message)).await {
+            Ok(Ok(confirmation)) => Ok(confirmation),
             Ok(Err(error)) => {
                 self.broken.store(true, Ordering::Relaxed);
                 Err(broker_error(&error))
@@ -63,17 +115,32 @@ impl Publisher {
         }
     }
 
-    async fn publish_once(&self, exchange: ShortString, key: ShortString, body: &[u8]) -> lapin::Result<Confirmation> {
+    async fn send_once(&self, message: Message) -> lapin::Result<Confirmation> {
         // What is handed to lapin meanwhile goes out when the alarm is over, long after the caller was told of a failure.
         // That nobody is left to say so means that the connection has ended, which publishing finds out.
         let _ = self.blocked.clone().wait_for(Option::is_none).await;
-        let options = BasicPublishOptions::default();
+        let Message {
+            exchange,
+            key,
+            options,
+            properties,
+            body,
+        } = message;
         let sent = self
             .link
             .channel
-            .basic_publish(exchange, key, options, body, properties());
+            .basic_publish(exchange, key, options, &body, properties);
         sent.await?.await
     }
+}
+
+/// What is published, and how.
+struct Message {
+    exchange: ShortString,
+    key: ShortString,
+    options: BasicPublishOptions,
+    properties: BasicProperties,
+    body: Bytes,
 }
 
 impl Whole for Arc<Publisher> {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::BrokerError;
 use super::super::slot::{Whole, within};
+use super::streams::{Streams, stream_name};
 use crate::metric;
 
 /// Publishers that one echo tells that the server has their messages.
@@ -33,6 +34,7 @@ pub(super) struct Connection {
     waiters: mpsc::Sender<Waiter>,
     /// Where this connection may publish; a server that takes rights away ends it.
     allowed: Arc<Mutex<HashSet<String>>>,
+    streams: Streams,
     line: Line,
 }
 
@@ -55,6 +57,7 @@ impl Connection {
         let echoes = client.subscribe(inbox.clone()).await.map_err(|_| ended())?;
         let (waiters, asked) = mpsc::channel(MAX_WAITERS);
         let connection = Self {
+            streams: Streams::new(client.clone()),
             client,
             inbox,
             waiters,
@@ -80,6 +83,51 @@ impl Connection {
     /// Returns when the connection has ended.
     pub(super) async fn broken(&self) {
         self.line.broken.cancelled().await;
+    }
+
+    /// What JetStream keeps.
+    pub(super) fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// Says something without waiting for the server to hear it.
+    pub(super) async fn say(&self, subject: Subject, word: &'static [u8]) -> Result<(), BrokerError> {
+        let said = self.client.publish(subject, Bytes::from_static(word)).await;
+        said.map_err(|_| ended())
+    }
+
+    /// Says something, and returns when the server has answered.
+    pub(super) async fn ask(&self, subject: Subject, word: &'static [u8]) -> Result<(), BrokerError> {
+        let answer = self.client.request(subject, Bytes::from_static(word)).await;
+        answer
+            .map(drop)
+            .map_err(|error| BrokerError::Unavailable(error.to_string()))
+    }
+
+    /// Does something with a queue for as long as the connection holds, and not too long. The server does not answer what a user has no right to
+    /// ask; it complains.
+    pub(super) async fn with_queue<T>(
+        &self,
+        queue: &str,
+        action: impl Future<Output = Result<T, BrokerError>>,
+    ) -> Result<T, BrokerError> {
+        let mut complaint = self.line.complaint.subscribe();
+        let stream = stream_name(queue);
+        let complained = async {
+            while complaint.changed().await.is_ok() {
+                let said = complaint.borrow_and_update().clone();
+                if said.contains(&stream) || said.contains(queue) {
+                    return BrokerError::Refused(said);
+                }
+            }
+            ended()
+        };
+        tokio::select! {
+            biased;
+            done = within(action) => done,
+            () = self.broken() => Err(ended()),
+            error = complained => Err(error),
+        }
     }
 
     /// Returns when the server has the message.
@@ -197,6 +245,6 @@ fn complained(complaint: &str, action: &str, subject: &str) -> Result<(), Broker
     }
 }
 
-fn ended() -> BrokerError {
+pub(super) fn ended() -> BrokerError {
     BrokerError::Unavailable("the connection ended".into())
 }

@@ -2,6 +2,8 @@
 
 mod connection;
 mod login;
+mod queue;
+mod streams;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
@@ -10,7 +12,7 @@ use std::time::Duration;
 use async_nats::{ConnectError, ConnectErrorKind, ConnectOptions, ReconnectToServer, ServerAddr, Subscriber};
 use bytes::Bytes;
 use futures_util::future::ready;
-use futures_util::stream::select_all;
+use futures_util::stream::{BoxStream, select_all};
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -19,7 +21,7 @@ use self::login::Login;
 use super::inbox::{Inbox, inbox};
 use super::slot::{Slot, TIMEOUT, within};
 use super::tls::Ca;
-use super::{Broker, BrokerError, Delivery};
+use super::{Broker, BrokerError, Delivery, QueueLimits, Task};
 use crate::url::BrokerUrl;
 
 /// Messages between the connection and the listener's buffer; what comes while it is full is a slow-consumer notice.
@@ -39,6 +41,8 @@ const NOWHERE: &str = "nats://127.0.0.1:0";
 /// One connection publishes and one listens, so that each can break alone. Each also subscribes to an inbox of its own
 /// and publishes there: the server handles what a connection sends in order, so an echo proves that it has all that was sent before.
 /// Users with restricted rights need `_INBOX.>` for both.
+///
+/// Queues are kept by JetStream, which has to be on. Each taker has a connection of its own.
 #[derive(Debug)]
 pub struct NatsBroker {
     url: BrokerUrl,
@@ -47,6 +51,7 @@ pub struct NatsBroker {
     ca: Ca,
     others: StdMutex<Vec<ServerAddr>>,
     publisher: Slot<Connection>,
+    limits: QueueLimits,
 }
 
 impl NatsBroker {
@@ -70,7 +75,15 @@ impl NatsBroker {
             login,
             others: StdMutex::default(),
             publisher: Slot::default(),
+            limits: QueueLimits::default(),
         })
+    }
+
+    /// With other bounds for queues, which tests need.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_queue_limits(self, limits: QueueLimits) -> Self {
+        Self { limits, ..self }
     }
 
     /// The server of the URL or, while it is away, another of its cluster.
@@ -180,6 +193,21 @@ impl Broker for NatsBroker {
         // Without a budget: what is not taken over before the connection is read again may be dropped.
         tokio::spawn(tokio::task::unconstrained(fill(inbox, connection, subscriptions)));
         Ok(messages)
+    }
+
+    async fn put(&self, queue: &str, body: Bytes) -> Result<(), BrokerError> {
+        let connection = self.publisher.get(|| self.open()).await?;
+        let put = connection.streams().put(queue, body, self.limits);
+        let put = connection.with_queue(queue, put).await;
+        if let Err(BrokerError::TimedOut(_)) = put {
+            connection.give_up();
+        }
+        put
+    }
+
+    async fn take(&self, queue: &str, in_hand: usize) -> Result<BoxStream<'static, Task>, BrokerError> {
+        let connection = within(self.open()).await?;
+        Box::pin(queue::take(connection, queue, in_hand, self.limits)).await
     }
 }
 

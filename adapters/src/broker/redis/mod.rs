@@ -1,26 +1,27 @@
 //! Redis and Valkey: plain publish and subscribe, as python-socketio's `RedisManager` uses it.
 
+mod queue;
 mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use futures_util::stream::poll_fn;
+use futures_util::stream::{BoxStream, poll_fn};
 use futures_util::{Stream, StreamExt};
 use redis::aio::{AsyncPushSender, MultiplexedConnection, SendError};
-use redis::{AsyncConnectionConfig, ErrorKind, PushInfo, PushKind, RedisError, Value};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, PushInfo, PushKind, RedisError, Value};
 
 use self::server::Server;
 use super::inbox::{Inbox, inbox};
 use super::slot::{Slot, TIMEOUT, Whole};
-use super::{Broker, BrokerError, Delivery};
+use super::{Broker, BrokerError, Delivery, QueueLimits, Task};
 use crate::url::BrokerUrl;
 
 /// The [`Broker`] over Redis 6 or later, or Valkey.
 ///
 /// One connection publishes and one listens, so that each can break alone.
-/// The database number of the URL is of no meaning: channels are common to all databases.
+/// Channels are common to all databases; the one that the URL names is that of the queues, which need Redis 6.2. Each taker has two connections of its own, of which one waits for messages.
 ///
 /// With Sentinels, each connection is made to the server that is the master then.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub struct RedisBroker {
     url: BrokerUrl,
     server: Server,
     publisher: Slot<Publisher>,
+    limits: QueueLimits,
 }
 
 impl RedisBroker {
@@ -41,6 +43,25 @@ impl RedisBroker {
             server: Server::new(&url, channel)?,
             url,
             publisher: Slot::default(),
+            limits: QueueLimits::default(),
+        })
+    }
+
+    /// With other bounds for queues, which tests need.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_queue_limits(self, limits: QueueLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Says something over the connection that publishes.
+    async fn send<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, BrokerError> {
+        let Publisher { mut connection, broken } = self.publisher.get(|| self.open()).await?;
+        command.query_async(&mut connection).await.map_err(|error| {
+            if error.is_io_error() || error.is_unrecoverable_error() {
+                broken.store(true, Ordering::Relaxed);
+            }
+            broker_error(&error)
         })
     }
 
@@ -88,16 +109,9 @@ impl Broker for RedisBroker {
     }
 
     async fn publish(&self, topic: &str, body: Bytes) -> Result<(), BrokerError> {
-        let Publisher { mut connection, broken } = self.publisher.get(|| self.open()).await?;
         let mut command = redis::cmd("PUBLISH");
         command.arg(topic).arg(&body[..]);
-        let published = command.query_async::<()>(&mut connection).await;
-        published.map_err(|error| {
-            if error.is_io_error() || error.is_unrecoverable_error() {
-                broken.store(true, Ordering::Relaxed);
-            }
-            broker_error(&error)
-        })
+        self.send(&command).await
     }
 
     async fn listeners(&self, topics: [&str; 2]) -> Option<[usize; 2]> {
@@ -124,6 +138,16 @@ impl Broker for RedisBroker {
             let _ = &connection;
             messages.poll_next_unpin(context)
         }))
+    }
+
+    async fn put(&self, queue: &str, body: Bytes) -> Result<(), BrokerError> {
+        queue::was_put(self.send(&queue::put(queue, &body, self.limits)).await?)
+    }
+
+    async fn take(&self, queue: &str, in_hand: usize) -> Result<BoxStream<'static, Task>, BrokerError> {
+        let connect = || self.server.connect(AsyncConnectionConfig::new());
+        let (reader, line) = tokio::try_join!(connect(), connect())?;
+        queue::take(reader, line, queue, in_hand, self.limits).await
     }
 }
 

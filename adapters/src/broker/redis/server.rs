@@ -20,7 +20,7 @@ const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
 /// The parameters that redis-py and redis-rs have for what a URL with a host says elsewhere.
-const DATABASE: (&str, &str) = ("db", "the database, which means nothing to channels");
+const DATABASE: (&str, &str) = ("db", "the database of queues; channels are common to all");
 const CA: (&str, &str) = ("ca", "the file of the CA's certificates");
 
 /// A server as a URL names it.
@@ -46,10 +46,10 @@ impl Server {
         if url.is_socket() {
             return Self::socket(url);
         }
-        let place = match () {
-            () if url.is_sentinel() => Self::sentinels(url, channel)?,
+        let (place, database) = match () {
+            () if url.is_sentinel() => (Self::sentinels(url, channel)?, None),
             () if url.is_tls() => {
-                let [ca, _] = url.parameters([CA, DATABASE])?;
+                let [ca, database] = url.parameters([CA, DATABASE])?;
                 let (host, port) = (url.host().to_owned(), url.port_or(PORT));
                 let address = ConnectionAddr::TcpTls {
                     host,
@@ -57,20 +57,22 @@ impl Server {
                     insecure: false,
                     tls_params: None,
                 };
-                Place::Tls(address, Ca::new(ca)?)
+                (Place::Tls(address, Ca::new(ca)?), database)
             }
             () => {
-                let [_] = url.parameters([DATABASE])?;
-                Place::Plain(ConnectionAddr::Tcp(url.host().to_owned(), url.port_or(PORT)))
+                let [database] = url.parameters([DATABASE])?;
+                let address = ConnectionAddr::Tcp(url.host().to_owned(), url.port_or(PORT));
+                (Place::Plain(address), database)
             }
         };
+        let database = database.or_else(|| url.path().next()).unwrap_or_default();
         let user = Some(url.user()).filter(|user| !user.is_empty());
-        let login = login(user, url.password());
+        let login = login(user, url.password(), &database)?;
         Ok(Self { place, login })
     }
 
     fn socket(url: &BrokerUrl) -> Result<Self, BrokerError> {
-        let [user, username, pass, password, _] = url.parameters([
+        let [user, username, pass, password, database] = url.parameters([
             ("user", "the ACL user"),
             ("username", "the same"),
             ("pass", "its password"),
@@ -82,7 +84,7 @@ impl Server {
         })?;
         Ok(Self {
             place: Place::Plain(ConnectionAddr::Unix(path)),
-            login: login(user.or(username), pass.or(password)),
+            login: login(user.or(username), pass.or(password), &database.unwrap_or_default())?,
         })
     }
 
@@ -150,15 +152,25 @@ impl Server {
     }
 }
 
-/// Without a database, which would have to be selected for nothing.
-fn login(user: Option<String>, password: Option<String>) -> RedisConnectionInfo {
+/// The first database needs not be selected.
+fn login(user: Option<String>, password: Option<String>, database: &str) -> Result<RedisConnectionInfo, BrokerError> {
+    let number = match database {
+        "" => 0,
+        text => text.parse::<u16>().map_err(|_| {
+            BrokerError::Refused(format!(
+                "{text:?} is no database of Redis: these have numbers, such as 0"
+            ))
+        })?,
+    };
     // Messages come as pushes, a part of RESP3, so that they can be taken over without a copy.
-    let mut login = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
+    let mut login = RedisConnectionInfo::default()
+        .set_protocol(ProtocolVersion::RESP3)
+        .set_db(number.into());
     if let Some(user) = user {
         login = login.set_username(user);
     }
     if let Some(password) = password {
         login = login.set_password(password);
     }
-    login
+    Ok(login)
 }

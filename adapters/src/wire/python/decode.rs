@@ -77,6 +77,7 @@ struct Extension {
     volatile: bool,
     null: bool,
     connection: bool,
+    receipt: Option<u64>,
 }
 
 fn read(source: &ByteString, fields: Fields<'_>) -> Result<Message, WireError> {
@@ -92,8 +93,9 @@ fn read(source: &ByteString, fields: Fields<'_>) -> Result<Message, WireError> {
             args: array("args", source, required("args", fields.args)?)?,
         });
     }
+    let extension = extension(&fields)?;
     let command = match method.as_ref() {
-        "emit" => Command::Emit(emit(source, &fields)?),
+        "emit" => Command::Emit(emit(source, &fields, &extension)?),
         "enter_room" => Command::EnterRoom(membership(&fields)?),
         "leave_room" => Command::LeaveRoom(membership(&fields)?),
         "close_room" => Command::CloseRoom {
@@ -104,7 +106,7 @@ fn read(source: &ByteString, fields: Fields<'_>) -> Result<Message, WireError> {
             // The one method python-socketio carries out without a namespace.
             namespace: fields.namespace.map_or(Ok("/".into()), |raw| namespace(Some(raw)))?,
             sid: text("sid", fields.sid)?.into_owned(),
-            connection: extension(&fields)?.connection,
+            connection: extension.connection,
         },
         other => return Err(WireError::UnknownMethod(other.chars().take(64).collect())),
     };
@@ -116,15 +118,15 @@ fn read(source: &ByteString, fields: Fields<'_>) -> Result<Message, WireError> {
             .map(Cow::into_owned),
         callback: callback(source, fields.callback)?,
         command,
+        receipt: extension.receipt,
     })
 }
 
-fn emit(source: &ByteString, fields: &Fields<'_>) -> Result<Emit, WireError> {
+fn emit(source: &ByteString, fields: &Fields<'_>, extension: &Extension) -> Result<Emit, WireError> {
     let event = required("event", fields.event)?;
     if !event.get().starts_with('"') {
         return Err(wrong("event", "must be a string"));
     }
-    let extension = extension(fields)?;
     let data = required("data", fields.data)?;
     let args = match fields.binary.map(RawValue::get) {
         None | Some("null" | "false") => values(source, data.get()),

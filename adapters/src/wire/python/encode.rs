@@ -14,10 +14,11 @@ pub(super) fn encode(message: &Message) -> Option<Bytes> {
             host_id,
             command,
             callback,
+            receipt,
         } => {
             out.text("method", command.method());
             match command {
-                Command::Emit(emit) => write_emit(&mut out, emit, callback.as_ref())?,
+                Command::Emit(emit) => write_emit(&mut out, emit, callback.as_ref(), *receipt)?,
                 Command::EnterRoom(membership) | Command::LeaveRoom(membership) => {
                     write_membership(&mut out, membership)
                 }
@@ -61,7 +62,7 @@ pub(super) fn encode(message: &Message) -> Option<Bytes> {
     Some(out.finish())
 }
 
-fn write_emit(out: &mut Object, emit: &Emit, callback: Option<&Callback>) -> Option<()> {
+fn write_emit(out: &mut Object, emit: &Emit, callback: Option<&Callback>, receipt: Option<u64>) -> Option<()> {
     out.raw("event", emit.event.as_json());
     out.key("data");
     write_data(&mut out.text, &emit.args);
@@ -92,9 +93,13 @@ fn write_emit(out: &mut Object, emit: &Emit, callback: Option<&Callback>) -> Opt
         }
     }
     // What the format lacks. Foreign hosts pass over a key they do not know.
-    match (emit.volatile, emit.args.as_json() == "null") {
-        (false, false) => {}
-        (volatile, null) => out.raw("hallporter", &format!(r#"{{"volatile": {volatile}, "null": {null}}}"#)),
+    let (volatile, null) = (emit.volatile, emit.args.as_json() == "null");
+    if volatile || null || receipt.is_some() {
+        let receipt = receipt.map_or_else(String::new, |id| format!(r#", "receipt": {id}"#));
+        out.raw(
+            "hallporter",
+            &format!(r#"{{"volatile": {volatile}, "null": {null}{receipt}}}"#),
+        );
     }
     Some(())
 }

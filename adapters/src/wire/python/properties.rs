@@ -104,20 +104,20 @@ fn message() -> impl Strategy<Value = Message> {
     };
     let pair = || (any::<String>(), any::<String>());
     let command = prop_oneof![
-        3 => (emit(), prop::option::of(callback())).prop_map(|(emit, callback)| (Command::Emit(emit), callback)),
-        1 => membership().prop_map(|membership| (Command::EnterRoom(membership), None)),
-        1 => membership().prop_map(|membership| (Command::LeaveRoom(membership), None)),
-        1 => pair().prop_map(|(name, room)| (Command::CloseRoom { namespace: name.into(), room }, None)),
+        3 => (emit(), prop::option::of(callback()), prop::option::of(any::<u64>()))
+            .prop_map(|(emit, callback, receipt)| (Command::Emit(emit), callback, receipt)),
+        1 => membership().prop_map(|membership| (Command::EnterRoom(membership), None, None)),
+        1 => membership().prop_map(|membership| (Command::LeaveRoom(membership), None, None)),
+        1 => pair().prop_map(|(name, room)| (Command::CloseRoom { namespace: name.into(), room }, None, None)),
         1 => (pair(), any::<bool>()).prop_map(|((name, sid), connection)| {
             let namespace = name.into();
-            (Command::Disconnect { namespace, sid, connection }, None)
+            (Command::Disconnect { namespace, sid, connection }, None, None)
         }),
     ];
     prop_oneof![
-        4 => (prop::option::of(any::<String>()), command).prop_map(|(host_id, (command, callback))| Message::Command {
-            host_id,
-            command,
-            callback,
+        4 => (prop::option::of(any::<String>()), command).prop_map(|(host_id, command)| {
+            let (command, callback, receipt) = command;
+            Message::Command { host_id, command, callback, receipt }
         }),
         1 => (any::<String>(), callback(), args()).prop_map(|(host_id, callback, args)| Message::Callback {
             host_id,

@@ -1,14 +1,17 @@
 //! No broker: hosts of one process, joined by queues.
 
+mod work_queue;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use futures_util::stream::poll_fn;
+use futures_util::stream::{BoxStream, poll_fn};
 use tokio::sync::mpsc;
 
-use super::{Broker, BrokerError, Delivery};
+use super::{Broker, BrokerError, Delivery, QueueLimits, Task, dead_name};
+use work_queue::WorkQueue;
 
 /// Messages a listener may be behind before publishers wait for it.
 const QUEUE: usize = 1024;
@@ -17,19 +20,30 @@ const QUEUE: usize = 1024;
 #[derive(Debug)]
 pub struct MemoryBroker {
     hub: Arc<MemoryHub>,
+    limits: QueueLimits,
 }
 
 impl MemoryBroker {
     /// A host on this hub.
     pub fn new(hub: Arc<MemoryHub>) -> Self {
-        Self { hub }
+        let limits = QueueLimits::default();
+        Self { hub, limits }
+    }
+
+    /// For tests, which cannot wait for the real ones.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_queue_limits(self, limits: QueueLimits) -> Self {
+        Self { limits, ..self }
     }
 }
 
-/// What memory brokers have in common: the listeners of each topic.
+/// What memory brokers have in common: the listeners of each topic, and the queues.
 #[derive(Debug, Default)]
 pub struct MemoryHub {
     listeners: Mutex<HashMap<String, Vec<mpsc::Sender<Delivery>>>>,
+    /// By name. Names are those of groups, which are configured.
+    queues: Mutex<HashMap<String, Arc<WorkQueue>>>,
 }
 
 impl MemoryHub {
@@ -44,6 +58,11 @@ impl MemoryHub {
             topics.remove(topic);
         }
         remaining
+    }
+
+    fn queue(&self, name: &str) -> Arc<WorkQueue> {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.entry(name.to_owned()).or_default().clone()
     }
 }
 
@@ -89,6 +108,15 @@ impl Broker for MemoryBroker {
             listeners.entry(topic.clone()).or_default().push(sender.clone());
         }
         Ok(poll_fn(move |context| receiver.poll_recv(context)))
+    }
+
+    async fn put(&self, queue: &str, body: Bytes) -> Result<(), BrokerError> {
+        self.hub.queue(queue).put(body, self.limits.length)
+    }
+
+    async fn take(&self, queue: &str, in_hand: usize) -> Result<BoxStream<'static, Task>, BrokerError> {
+        let dead = self.hub.queue(&dead_name(queue));
+        Ok(self.hub.queue(queue).take(dead, in_hand, self.limits.length))
     }
 }
 
