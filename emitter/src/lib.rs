@@ -18,8 +18,13 @@
 //!
 //! Events reach the clients of Hallporter gateways and of python-socketio servers on the same broker and channel.
 //! Without a broker, the URL of a gateway does (`http://127.0.0.1:3000`, or `http://:KEY@gateway:3000`).
+//!
+//! What handles the events of clients, in a process of its own, is a [`worker::Worker`].
 
+mod asking;
 mod buffer;
+mod metric;
+pub mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,13 +34,17 @@ use futures_util::future::{Either, ready};
 use serde::Serialize;
 
 pub use hallporter_adapters::url::UrlError;
+pub use hallporter_adapters::{
+    Ack, Answers, Args, ArgsError, AskError, ClientManager, Cluster, EncodeError, Instance, ManagerError,
+    ManagerOptions, Receipt, envelope,
+};
 use hallporter_adapters::{
-    Args, ClientManager, Command, Emit, EventName, Membership, Target, manager,
+    AskingError, Command, Emit, EventName, Membership, Target, manager,
     url::{BrokerUrl, Scheme},
     user_room,
 };
-pub use hallporter_adapters::{EncodeError, ManagerError, ManagerOptions};
 
+use asking::Asker;
 use buffer::Buffer;
 
 /// Emits events, moves sockets between rooms and disconnects them, from outside.
@@ -45,6 +54,7 @@ use buffer::Buffer;
 pub struct Emitter {
     manager: Arc<dyn ClientManager>,
     buffer: Option<Buffer>,
+    asker: Asker,
     namespace: ByteString,
     target: Target,
     volatile: bool,
@@ -74,6 +84,15 @@ pub enum EmitError {
 pub trait Sending: Future<Output = Result<(), EmitError>> + Send {}
 
 impl<F: Future<Output = Result<(), EmitError>> + Send> Sending for F {}
+
+impl From<AskingError> for EmitError {
+    fn from(error: AskingError) -> Self {
+        match error {
+            AskingError::Url(error) => error.into(),
+            AskingError::Manager(error) => error.into(),
+        }
+    }
+}
 
 impl From<EncodeError> for EmitError {
     fn from(error: EncodeError) -> Self {
@@ -144,12 +163,21 @@ impl Emitter {
             return Err(UrlError::Memory.into());
         }
         Ok(Self {
-            manager: manager(&url, options)?,
+            asker: Asker::new(url.clone(), options.clone()),
+            ..Self::over(manager(&url, options)?)
+        })
+    }
+
+    /// By the connection of this manager.
+    pub(crate) fn over(manager: Arc<dyn ClientManager>) -> Self {
+        Self {
+            asker: Asker::over(manager.clone()),
+            manager,
             buffer: None,
             namespace: "/".into(),
             target: Target::all(),
             volatile: false,
-        })
+        }
     }
 
     /// For another namespace; a missing leading slash is added.
@@ -202,17 +230,39 @@ impl Emitter {
     /// # Errors
     /// When the data cannot be JSON or is too large, or the broker does not take it.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> impl Sending + use<T> {
-        let args = Args::encode(data);
-        let command = args.map(|args| {
-            Command::Emit(Emit {
-                namespace: self.namespace.clone(),
-                target: self.target.clone(),
-                event: EventName::new(event),
-                args,
-                volatile: self.volatile,
-            })
-        });
-        self.send(command)
+        self.send(self.emit_of(event, data).map(Command::Emit))
+    }
+
+    /// Emits an event as [`emit`](Self::emit) does, and says how many gateways and sockets it was delivered to, as far as they say so within `timeout`.
+    /// Hosts of python-socketio deliver it, and do not say so. The buffer takes no part in it.
+    ///
+    /// The first emit that asks makes this emitter a host of the cluster, which takes a good second, and which ends with the emitter and its clones;
+    /// over `http://` the gateway asks, and waits for 60 s at most.
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit).
+    pub async fn emit_with_receipt<T: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        data: &T,
+        timeout: Duration,
+    ) -> Result<Receipt, EmitError> {
+        let emit = self.emit_of(event, data)?;
+        Ok(self.asker.asking().await?.emit_with_receipt(emit, timeout).await?)
+    }
+
+    /// Emits an event as [`emit_with_receipt`](Self::emit_with_receipt) does, and collects the acks of the clients until `timeout`.
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit).
+    pub async fn emit_with_ack<T: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        data: &T,
+        timeout: Duration,
+    ) -> Result<Answers, EmitError> {
+        let emit = self.emit_of(event, data)?;
+        Ok(self.asker.asking().await?.emit_with_ack(emit, timeout).await?)
     }
 
     /// Waits until every message that was sent before has left the buffer, which may be for as long as the broker is away.
@@ -272,6 +322,16 @@ impl Emitter {
     /// When the broker does not take the message.
     pub fn disconnect_user(&self, user: &str) -> impl Sending + use<> {
         self.disconnect(&user_room(user))
+    }
+
+    fn emit_of<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<Emit, EncodeError> {
+        Ok(Emit {
+            namespace: self.namespace.clone(),
+            target: self.target.clone(),
+            event: EventName::new(event),
+            args: Args::encode(data)?,
+            volatile: self.volatile,
+        })
     }
 
     /// By the buffer, if there is one.
