@@ -16,16 +16,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Layer;
 
-use crate::app::{App, BoxHandler, Handler, Job, Namespace, Shared, States, Talk, When};
-use crate::config::Config;
+use crate::app::{App, BoxHandler, Handler, Job, Namespace, Servers, Shared, States, Talk, When};
+use crate::config::{Config, Route};
 use crate::engine::Engine;
 use crate::http::{GatewayLayer, GatewayService};
+use crate::routes::Routes;
 use crate::socketio::Server;
 use crate::token::TokenConfigError;
 use crate::{client_rooms, http, metric};
 
 /// How long connections may take to end when the gateway goes.
 const GOODBYE: Duration = Duration::from_secs(5);
+
+/// How long the broker may take for the farewell to the other gateways.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A gateway to be: its configuration, and the user's code.
 #[derive(Debug)]
@@ -55,6 +59,9 @@ pub enum GatewayError {
     /// The keys for tokens cannot be had.
     #[error("token {0}")]
     Token(#[from] TokenConfigError),
+    /// The certificates that vouch for an HTTPS endpoint cannot be had.
+    #[error("route: the system's certificates cannot be read: {0}")]
+    Certificates(io::Error),
     /// A namespace's name is no pattern.
     #[error("namespace: {0}")]
     Namespace(String),
@@ -172,11 +179,12 @@ impl Gateway {
             jobs,
             routes,
         } = self;
-        let manager = manager(&config.manager.url, config.manager.options())?;
-        let shared = Arc::new(Shared::new(&config, manager.clone(), states, on_error)?);
+        let manager = manager(&config.manager.url, config.manager_options())?;
+        let event_routes = Routes::new(&config, &manager).map_err(GatewayError::Certificates)?;
+        let shared = Arc::new(Shared::new(&config, manager.clone(), states, on_error, event_routes)?);
         shared.check().map_err(GatewayError::Code)?;
         let apps = apps(&config, namespaces, &shared)?;
-        let gateway = Arc::new(App::new(Namespace::new("/"), shared).map_err(GatewayError::Code)?);
+        let gateway = Arc::new(App::new(Namespace::new("/"), &[], shared).map_err(GatewayError::Code)?);
         for job in &jobs {
             job.check(&gateway).map_err(GatewayError::Code)?;
         }
@@ -221,7 +229,8 @@ fn apps(config: &Config, mut coded: Vec<Namespace>, shared: &Arc<Shared>) -> Res
     }
     let mut apps: Vec<Arc<App>> = Vec::new();
     for namespace in namespaces.into_iter().chain(coded) {
-        let app = App::new(namespace, shared.clone()).map_err(GatewayError::Code)?;
+        let routes = shared.routes().of(namespace.name());
+        let app = App::new(namespace, &routes, shared.clone()).map_err(GatewayError::Code)?;
         if apps.iter().any(|other| other.name() == app.name()) {
             return Err(GatewayError::Namespace(format!("{:?} is there twice", app.name())));
         }
@@ -240,7 +249,14 @@ fn apps(config: &Config, mut coded: Vec<Namespace>, shared: &Arc<Shared>) -> Res
         }
         apps.push(Arc::new(app));
     }
-    Ok(apps)
+    let is_open = |route: &&Route| apps.iter().any(|app| route.is_for(app.name()));
+    match config.route.iter().find(|route| !is_open(route)) {
+        Some(route) => Err(GatewayError::Namespace(format!(
+            "nobody opens {:?}, which has a route",
+            route.namespace
+        ))),
+        None => Ok(apps),
+    }
 }
 
 /// A gateway that has its address.
@@ -274,6 +290,11 @@ impl Bound {
     /// The way to clients, from outside of handlers: to those of the namespace `/`, unless told otherwise.
     pub fn talk(&self) -> Talk {
         self.running.talk()
+    }
+
+    /// The other servers of the cluster, from outside of handlers.
+    pub fn servers(&self) -> Servers {
+        self.running.servers()
     }
 
     /// Serves until `shutdown`, then lets everybody go.
@@ -324,6 +345,11 @@ impl Running {
         self.gateway.talk(ByteString::from_static("/"))
     }
 
+    /// The other servers of the cluster, from outside of handlers.
+    pub fn servers(&self) -> Servers {
+        self.gateway.servers()
+    }
+
     /// Lets everybody go, and waits for the handlers, up to 5 s. From now on clients that want to connect are answered 503.
     pub async fn close(self) {
         self.end(std::future::ready(())).await;
@@ -335,10 +361,17 @@ impl Running {
         self.closing.cancel();
         self.engine.close();
         self.handlers.close();
-        let ended = async { tokio::join!(server, self.handlers.wait(), self.manager.close()) };
-        if tokio::time::timeout(GOODBYE, ended).await.is_err() {
+        let routes = self.gateway.routes();
+        let handled = async {
+            tokio::join!(server, self.handlers.wait());
+            routes.flush().await;
+        };
+        if tokio::time::timeout(GOODBYE, handled).await.is_err() {
             tracing::warn!("some connections did not end in time");
         }
+        routes.close();
+        // Last, since what handlers and routes wait for may come from the broker. Whoever is not told notices by itself.
+        let _ = tokio::time::timeout(FAREWELL, self.manager.close()).await;
     }
 
     fn log(&self, what: &str, address: Option<SocketAddr>) {
@@ -346,6 +379,7 @@ impl Running {
             address = address.map(tracing::field::display),
             path = self.config.path,
             manager = %self.config.manager.url,
+            instance = self.config.instance.id,
             host_id = self.manager.host_id(),
             "{what}"
         );

@@ -27,6 +27,7 @@ pub mod fuzzing;
 mod gateway;
 mod http;
 mod metric;
+mod routes;
 pub mod shutdown;
 mod socketio;
 mod tcp;
@@ -38,15 +39,15 @@ mod token;
 mod library_page {}
 
 pub use app::{
-    Acks, Binary, BoxHandler, Data, DisconnectReason, Error, Events, Failure, FromRequest, Guard, Handler, IntoReply,
-    List, MethodOf, Middleware, Namespace, Next, NoAck, On, Outcome, Refusal, Reply, Request, Session, SessionError,
-    Sid, State, Talk, TalkError, User, UserChange, authenticated,
+    Acks, Answers, Binary, BoxHandler, CallError, Data, DisconnectReason, Error, Events, Failure, FromRequest, Guard,
+    Handler, IntoReply, List, MethodOf, Middleware, Namespace, Next, NoAck, On, Outcome, Refusal, Reply, Request,
+    Servers, Session, SessionError, Sid, State, Talk, TalkError, User, UserChange, authenticated,
 };
 pub use config::{AppConfig, AppConfigError};
 pub use engine::Headers;
 pub use gateway::{Bound, Gateway, GatewayError, Running};
 pub use hallporter_adapters as adapters;
-pub use hallporter_adapters::{Ack, Args, SocketInfo, UserPolicy};
+pub use hallporter_adapters::{Ack, Args, Instance, Receipt, SocketInfo, UserPolicy};
 pub use http::{GatewayLayer, GatewayService};
 pub use socketio::Handshake;
 pub use token::TokenConfigError;

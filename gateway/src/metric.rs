@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 const SOCKETS: &str = "hallporter_sockets";
@@ -18,10 +18,17 @@ pub(crate) const DELIVERIES_DROPPED: &str = "hallporter_deliveries_dropped_total
 pub(crate) const HANDLER_ERRORS: &str = "hallporter_handler_errors_total";
 pub(crate) const USER_CHANGES_DROPPED: &str = "hallporter_user_changes_dropped_total";
 pub(crate) const SERVER_SIDE_EVENTS_DROPPED: &str = "hallporter_server_side_events_dropped_total";
+pub(crate) const CALLS_REFUSED: &str = "hallporter_calls_refused_total";
 pub(crate) const HANDLER_PANICS: &str = "hallporter_handler_panics_total";
 pub(crate) const HTTP_REFUSED: &str = "hallporter_http_refused_total";
 pub(crate) const TOKENS_REFUSED: &str = "hallporter_tokens_refused_total";
 pub(crate) const TOKEN_KEYS_RELOADED: &str = "hallporter_token_keys_reloaded_total";
+pub(crate) const ROUTE_SECONDS: &str = "hallporter_route_seconds";
+pub(crate) const ROUTE_EVENTS: &str = "hallporter_route_events_total";
+pub(crate) const ROUTE_REFUSED: &str = "hallporter_route_refused_total";
+pub(crate) const ROUTE_RETRIES: &str = "hallporter_route_retries_total";
+pub(crate) const ROUTE_DISCONNECTS: &str = "hallporter_route_disconnects_total";
+pub(crate) const ROUTE_DISCONNECTS_DROPPED: &str = "hallporter_route_disconnects_dropped_total";
 
 /// Upper bounds of what histograms of durations tell apart, in seconds.
 const BUCKETS: [f64; 11] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
@@ -98,6 +105,11 @@ fn describe() {
         Unit::Count,
         "Events of other gateways' code that were not handled, since handlers are slow"
     );
+    describe_counter!(
+        CALLS_REFUSED,
+        Unit::Count,
+        "Calls of other servers that were not run, by reason"
+    );
     describe_counter!(HANDLER_PANICS, Unit::Count, "Handler calls that panicked");
     describe_counter!(HTTP_REFUSED, Unit::Count, "HTTP requests that were refused, by reason");
     describe_counter!(
@@ -109,5 +121,35 @@ fn describe() {
         TOKEN_KEYS_RELOADED,
         Unit::Count,
         "Times the file with the keys of tokens had changed, by whether it could be read"
+    );
+    describe_routes();
+}
+
+fn describe_routes() {
+    describe_histogram!(
+        ROUTE_SECONDS,
+        Unit::Seconds,
+        "Time from an event to the end of its reply, by route"
+    );
+    describe_counter!(ROUTE_EVENTS, Unit::Count, "Events a route took, by route and outcome");
+    describe_counter!(
+        ROUTE_REFUSED,
+        Unit::Count,
+        "Events a route did not take, by route and reason"
+    );
+    describe_counter!(
+        ROUTE_RETRIES,
+        Unit::Count,
+        "Events that were sent again, by route and reason"
+    );
+    describe_counter!(
+        ROUTE_DISCONNECTS,
+        Unit::Count,
+        "Clients that went and that a route was told of, by route"
+    );
+    describe_counter!(
+        ROUTE_DISCONNECTS_DROPPED,
+        Unit::Count,
+        "Clients that went and that a route was not told of, by route and reason"
     );
 }

@@ -5,10 +5,12 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
-use hallporter_adapters::{Args, ManagerError};
+use hallporter_adapters::envelope::ReplyError;
+use hallporter_adapters::{Args, AskError, ManagerError};
 use serde_json::{Value, json};
 
-use super::{Refusal, SessionError, TalkError};
+use super::{CallError, Refusal, SessionError, TalkError};
+use crate::routes::RouteFailed;
 use crate::token::TokenError;
 
 /// Why a request was not handled.
@@ -40,7 +42,7 @@ impl Error {
         }))
     }
 
-    fn caused_by(mut self, source: Source) -> Self {
+    pub(crate) fn caused_by(mut self, source: Source) -> Self {
         self.0.source = Some(source);
         self
     }
@@ -123,6 +125,15 @@ impl Error {
         json!({ "error": error })
     }
 
+    /// What another server reads that has called a method.
+    pub(crate) fn to_reply(&self) -> ReplyError {
+        ReplyError {
+            code: self.0.code.clone().into_owned(),
+            message: self.0.message.clone().into_owned(),
+            data: self.0.data.clone(),
+        }
+    }
+
     /// The ack it is.
     pub(crate) fn to_args(&self) -> Args {
         // Strings and JSON: nothing in it can fail.
@@ -141,6 +152,16 @@ impl Error {
     /// Whether it is nothing but a refusal, as a connect handler may give it.
     pub(crate) fn is_refusal(&self) -> bool {
         self.0.code == REFUSED
+    }
+
+    /// What the log counts it as.
+    pub(crate) fn cause(&self) -> &'static str {
+        let routed = self
+            .0
+            .source
+            .as_ref()
+            .and_then(|source| source.downcast_ref::<RouteFailed>());
+        routed.map_or("handler", RouteFailed::code)
     }
 
     /// Whether the caller learns nothing of it.
@@ -166,7 +187,10 @@ impl<E: StdError + Send + Sync + 'static> From<E> for Error {
             Some(SessionError::Changed(_)) => return Self::new("changed", error.to_string()),
             None => {}
         }
-        match any.is::<ManagerError>() || matches!(any.downcast_ref(), Some(TalkError::Manager(_))) {
+        let is_unavailable = any.is::<ManagerError>()
+            || matches!(any.downcast_ref(), Some(TalkError::Manager(_)))
+            || matches!(any.downcast_ref(), Some(CallError::Ask(AskError::Manager(_))));
+        match is_unavailable {
             true => Self::new("unavailable", "the broker cannot be reached").caused_by(Box::new(error)),
             false => Self::internal(error),
         }

@@ -8,9 +8,8 @@ use bytes::Bytes;
 use hallporter_adapters::Args;
 use serde::de::DeserializeOwned;
 
-use super::arguments::Arguments;
 use super::request::About;
-use super::{DisconnectReason, Error, Failure, Request, Session, Shared, Talk, UserChange};
+use super::{DisconnectReason, Error, Failure, Request, Servers, Session, Shared, Talk, UserChange};
 use crate::config::AppConfig;
 use crate::socketio::Handshake;
 
@@ -72,7 +71,7 @@ impl<T> Deref for State<T> {
 
 impl<T: DeserializeOwned + Send> FromRequest for Data<T> {
     fn from_request(request: &Request) -> Result<Self, Error> {
-        match T::deserialize(Arguments(request.args())) {
+        match request.args().read() {
             Ok(data) => Ok(Self(data)),
             Err(error) => Err(Error::bad_request(format!("{:?}: {error}", request.event()))),
         }
@@ -135,6 +134,12 @@ impl FromRequest for Session {
 impl FromRequest for Talk {
     fn from_request(request: &Request) -> Result<Self, Error> {
         Ok(request.talk())
+    }
+}
+
+impl FromRequest for Servers {
+    fn from_request(request: &Request) -> Result<Self, Error> {
+        Ok(request.servers())
     }
 }
 

@@ -65,6 +65,11 @@ impl BoxHandler {
         Self { call, needs }
     }
 
+    /// One that asks for nothing but the request.
+    pub(crate) fn of(call: impl Fn(Request) -> Outcome + Send + Sync + 'static) -> Self {
+        Self::new(Arc::default(), call)
+    }
+
     /// Handles a request.
     pub(crate) fn call(&self, request: Request) -> Outcome {
         (self.call)(request)

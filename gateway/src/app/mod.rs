@@ -3,7 +3,6 @@
 //! A [`Namespace`] holds the handlers that the user gives; of it and of the configuration an [`App`] is made when the gateway starts. The
 //! sockets, HTTP calls and jobs each ask it with a [`Request`], which is all that handlers see.
 
-mod arguments;
 mod error;
 mod events;
 mod extract;
@@ -29,6 +28,7 @@ use metrics::counter;
 
 use crate::config::{AppConfig, Config};
 use crate::metric;
+use crate::routes::{Route, Routes};
 use crate::token::{Identity, TokenConfigError, Tokens};
 use namespace::Handlers;
 
@@ -36,6 +36,7 @@ pub use self::guard::{Guard, Middleware, Next, authenticated};
 pub use error::{Error, Failure};
 pub use events::{Events, On};
 pub use extract::{Binary, Data, FromRequest, List, Sid, State, User};
+pub use hallporter_adapters::servers::{Answers, CallError, Servers};
 pub use handler::{BoxHandler, Handler, MethodOf, Outcome};
 pub use namespace::Namespace;
 pub use reason::DisconnectReason;
@@ -72,6 +73,7 @@ pub struct Shared {
     /// Is told of errors where the namespace has nobody for it.
     on_error: Option<BoxHandler>,
     errors: LogLimit,
+    routes: Routes,
 }
 
 impl Shared {
@@ -82,6 +84,7 @@ impl Shared {
         manager: Arc<dyn ClientManager>,
         states: States,
         on_error: Option<BoxHandler>,
+        routes: Routes,
     ) -> Result<Self, TokenConfigError> {
         Ok(Self {
             manager,
@@ -91,7 +94,12 @@ impl Shared {
             disconnects_expired: config.token.as_ref().is_some_and(|token| token.disconnect_expired),
             on_error,
             errors: LogLimit::default(),
+            routes,
         })
+    }
+
+    pub(crate) const fn routes(&self) -> &Routes {
+        &self.routes
     }
 
     /// # Errors
@@ -121,7 +129,7 @@ pub(crate) struct App {
 impl App {
     /// # Errors
     /// Names the handler that asks for what there is not.
-    pub(crate) fn new(namespace: Namespace, shared: Arc<Shared>) -> Result<Self, String> {
+    pub(crate) fn new(namespace: Namespace, routes: &[Arc<Route>], shared: Arc<Shared>) -> Result<Self, String> {
         let name = namespace.name;
         let (mut handlers, lost) = namespace.handlers.or(namespace.of_type);
         for lost in lost {
@@ -134,7 +142,8 @@ impl App {
         if let Some((handler, missing)) = handlers.missing(&shared) {
             return Err(format!("{name}: the handler {handler:?} {missing}"));
         }
-        handlers.wrap(&namespace.around);
+        let routed = handlers.route(routes, &namespace.around);
+        routed.map_err(|problem| format!("{name}: {problem}"))?;
         Ok(Self {
             name,
             is_public: namespace.is_public,
@@ -168,7 +177,7 @@ impl App {
         }
     }
 
-    /// Whether the user's code decides who connects.
+    /// Whether the user's code, here or where a route leads, decides who connects.
     pub(crate) const fn decides(&self) -> bool {
         self.handlers.connect.is_some()
     }
@@ -183,6 +192,10 @@ impl App {
 
     pub(crate) fn talk(&self, namespace: ByteString) -> Talk {
         Talk::new(self.shared.manager.clone(), namespace)
+    }
+
+    pub(crate) fn servers(&self) -> Servers {
+        Servers::new(self.shared.manager.clone())
     }
 
     fn config(&self) -> &AppConfig {
@@ -239,9 +252,19 @@ impl App {
         }
     }
 
-    /// Whether somebody handles this event.
+    /// Whether somebody handles this event of a client.
     pub(crate) fn handles(&self, event: &str) -> bool {
-        self.handlers.of(event).is_some()
+        self.handlers.of_client(event).is_some()
+    }
+
+    /// Whether the next event of a client need not wait for this one.
+    pub(crate) fn is_parallel(&self, event: &str) -> bool {
+        self.handlers.is_parallel(event)
+    }
+
+    /// The routes of all namespaces.
+    pub(crate) fn routes(&self) -> &Routes {
+        &self.shared.routes
     }
 
     /// Handles an event or a call.
@@ -251,7 +274,12 @@ impl App {
         event: String,
         args: Args,
     ) -> Result<Reply, Arc<Error>> {
-        match self.handlers.of(&event) {
+        let handler = match &caller {
+            Caller::Socket(_) => self.handlers.of_client(&event),
+            // Routes are for clients.
+            Caller::Call { .. } => self.handlers.of(&event),
+        };
+        match handler {
             Some(handler) => self.ask(handler, Request::new(self.clone(), caller, event, args)).await,
             None => Err(Arc::new(Error::unhandled(&event))),
         }
@@ -300,7 +328,7 @@ impl App {
         if !error.is_internal() {
             // The caller has been told, and may repeat it as often as it likes.
             tracing::debug!(namespace, sid, event, "a handler refused: {what}");
-        } else if let Some(unlogged) = self.shared.errors.allow("handler") {
+        } else if let Some(unlogged) = self.shared.errors.allow(error.cause()) {
             tracing::error!(namespace, sid, event, unlogged, "a handler failed: {what}");
         }
     }

@@ -7,6 +7,8 @@ use hallporter_adapters::UserPolicy;
 
 use super::guard::{Guard, Middleware};
 use super::{BoxHandler, Events, Handler, On, Shared};
+use crate::config::EventPattern;
+use crate::routes::{Route, To};
 
 /// A namespace, and the user's code for it.
 ///
@@ -31,10 +33,20 @@ pub(super) struct Handlers {
     pub(super) user: Option<BoxHandler>,
     pub(super) any: Option<BoxHandler>,
     pub(super) events: BTreeMap<String, BoxHandler>,
+    /// What comes before all of these for clients.
+    routes: Vec<Routed>,
     /// Events of other gateways' code.
     pub(super) server_side: BTreeMap<String, BoxHandler>,
     /// The events that are methods.
     pub(super) methods: Vec<String>,
+}
+
+/// Events that a route takes.
+#[derive(Clone, Debug)]
+struct Routed {
+    event: EventPattern,
+    handler: BoxHandler,
+    is_parallel: bool,
 }
 
 /// Something around every event's handler.
@@ -221,6 +233,67 @@ impl Handlers {
         self.events.get(event).or(self.any.as_ref())
     }
 
+    /// The handler of an event that a client has sent.
+    pub(super) fn of_client(&self, event: &str) -> Option<&BoxHandler> {
+        self.routed(event)
+            .map(|routed| &routed.handler)
+            .or_else(|| self.of(event))
+    }
+
+    /// Whether the next event of a client need not wait for this one.
+    pub(super) fn is_parallel(&self, event: &str) -> bool {
+        self.routed(event).is_some_and(|routed| routed.is_parallel)
+    }
+
+    fn routed(&self, event: &str) -> Option<&Routed> {
+        self.routes.iter().find(|routed| routed.event.matches(event))
+    }
+
+    /// The user's own handler of this name.
+    fn named(&self, name: &str) -> Option<&BoxHandler> {
+        match name {
+            "connect" => self.connect.as_ref(),
+            "disconnect" => self.disconnect.as_ref(),
+            event => self.events.get(event),
+        }
+    }
+
+    /// Puts these routes before the handlers, and what is around those around the routes too.
+    ///
+    /// # Errors
+    /// When a route names a handler that is not there.
+    pub(super) fn route(&mut self, routes: &[Arc<Route>], around: &[Around]) -> Result<(), String> {
+        let code = self.clone();
+        self.wrap(around);
+        for (number, route) in routes.iter().enumerate() {
+            let event = route.event();
+            if routes[..number].iter().any(|earlier| earlier.event() == event) {
+                continue;
+            }
+            let named = |name: &String| {
+                code.named(name)
+                    .ok_or_else(|| missing_handler(route, name, &code))
+                    .cloned()
+            };
+            let handler = match (event.as_str(), route.to()) {
+                ("connect", To::Handler(name)) => self.connect.insert(named(name)?),
+                ("connect", To::Remote(remote)) => self.connect.insert(remote.bounded(remote.asks())),
+                ("disconnect", To::Handler(name)) => self.disconnect.insert(named(name)?),
+                ("disconnect", To::Remote(remote)) => self.disconnect.insert(remote.notes()),
+                (_, To::Handler(name)) => &mut wrapped(named(name)?, around),
+                // What is around it takes its time in flight, too.
+                (_, To::Remote(remote)) => &mut remote.bounded(wrapped(remote.asks(), around)),
+            };
+            // Clients send neither `connect` nor `disconnect`.
+            self.routes.push(Routed {
+                event: event.clone(),
+                handler: handler.clone(),
+                is_parallel: route.is_parallel(),
+            });
+        }
+        Ok(())
+    }
+
     /// The first handler that asks for what there is not, and what that is.
     pub(super) fn missing(&self, shared: &Shared) -> Option<(&str, String)> {
         let named = [
@@ -240,12 +313,26 @@ impl Handlers {
             .find_map(|(name, handler)| Some((name, handler.missing(shared)?)))
     }
 
-    /// Puts these around the handlers of events, the first outermost.
-    pub(super) fn wrap(&mut self, around: &[Around]) {
+    /// Puts these around the handlers of events.
+    fn wrap(&mut self, around: &[Around]) {
         for handler in self.events.values_mut().chain(&mut self.any) {
-            for around in around.iter().rev() {
-                *handler = (around.0)(handler.clone());
-            }
+            *handler = wrapped(handler.clone(), around);
         }
+    }
+}
+
+/// With these around it, the first outermost.
+fn wrapped(handler: BoxHandler, around: &[Around]) -> BoxHandler {
+    around.iter().rev().fold(handler, |handler, around| (around.0)(handler))
+}
+
+fn missing_handler(route: &Route, name: &str, code: &Handlers) -> String {
+    let known: Vec<&str> = code.events.keys().map(String::as_str).collect();
+    match known.is_empty() {
+        true => format!("route {route} names the handler {name:?}, and there is no handler"),
+        false => format!(
+            "route {route} names the handler {name:?}; there are {}",
+            known.join(", ")
+        ),
     }
 }

@@ -7,7 +7,25 @@ use super::Error;
 
 /// The answer to a request: the arguments of the ack, or none at all.
 #[derive(Clone, Debug)]
-pub struct Reply(pub(crate) Option<Args>);
+pub struct Reply {
+    pub(crate) ack: Option<Args>,
+    /// The client is disconnected from the namespace once it has the ack.
+    pub(crate) disconnects: bool,
+}
+
+impl Reply {
+    /// No ack.
+    pub(crate) const fn none() -> Self {
+        Self::new(None)
+    }
+
+    const fn new(ack: Option<Args>) -> Self {
+        Self {
+            ack,
+            disconnects: false,
+        }
+    }
+}
 
 /// Returned by a handler that wants no ack to be sent, ever.
 #[derive(Clone, Copy, Debug)]
@@ -31,19 +49,19 @@ pub struct AsResult<M>(std::marker::PhantomData<M>);
 
 impl<T: Serialize> IntoReply<AsData> for T {
     fn into_reply(self) -> Result<Reply, Error> {
-        Ok(Reply(Some(Args::encode(&self)?)))
+        Ok(Reply::new(Some(Args::encode(&self)?)))
     }
 }
 
 impl IntoReply<()> for Args {
     fn into_reply(self) -> Result<Reply, Error> {
-        Ok(Reply(Some(self)))
+        Ok(Reply::new(Some(self)))
     }
 }
 
 impl IntoReply<()> for NoAck {
     fn into_reply(self) -> Result<Reply, Error> {
-        Ok(Reply(None))
+        Ok(Reply::none())
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use hallporter_adapters::Args;
 
-use super::{App, DisconnectReason, Failure, Session, Talk};
+use super::{App, DisconnectReason, Failure, Servers, Session, Talk};
 use crate::config::{AppConfig, Transport};
 use crate::socketio::{Handshake, Socket};
 use crate::token::Identity;
@@ -147,6 +147,11 @@ impl Request {
         self.0.app.talk(self.0.caller.namespace().clone())
     }
 
+    /// The other servers of the cluster.
+    pub fn servers(&self) -> Servers {
+        self.0.app.servers()
+    }
+
     /// The user's own values.
     pub fn config(&self) -> &AppConfig {
         self.0.app.config()
@@ -156,6 +161,14 @@ impl Request {
     pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let state = self.0.app.states().get(&TypeId::of::<T>())?;
         Arc::clone(state).downcast().ok()
+    }
+
+    /// Why the client is gone, in the handler of that.
+    pub(crate) fn reason(&self) -> Option<&'static str> {
+        match self.told() {
+            About::Disconnect(reason) => Some(reason.as_str()),
+            _ => None,
+        }
     }
 
     pub(super) fn told(&self) -> &About {

@@ -180,13 +180,27 @@ impl Session {
     /// # Errors
     /// When somebody has changed them since, or there would be too much; and without a connection.
     pub fn save(&self, values: Map<String, Value>, version: u64) -> Result<(), Error> {
+        match self.update_if(version, |known| *known = values)? {
+            true => Ok(()),
+            false => Err(SessionError::Changed(version).into()),
+        }
+    }
+
+    /// As [`update`](Self::update), for values that have this version; returns false when they have another by now.
+    ///
+    /// # Errors
+    /// When there would be too much; and without a connection.
+    pub(crate) fn update_if(&self, version: u64, change: impl FnOnce(&mut Map<String, Value>)) -> Result<bool, Error> {
         let socket = self.socket()?;
         let mut state = socket.session().state();
         let state = state.get_or_insert_default();
         if state.version != version {
-            return Err(SessionError::Changed(version).into());
+            return Ok(false);
         }
-        Ok(state.replace(values, socket.session_limit())?)
+        let mut values = state.values.clone();
+        change(&mut values);
+        state.replace(values, socket.session_limit())?;
+        Ok(true)
     }
 
     /// Says who the user is, which the cluster then knows: emits to the user reach this socket, and the user is online.

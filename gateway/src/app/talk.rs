@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 use hallporter_adapters::{
-    Ack, Args, ClientManager, Command, Emit, EncodeError, EventName, ManagerError, Membership, SocketInfo, Target,
-    user_room,
+    Ack, Args, ClientManager, Command, Emit, EncodeError, EventName, ManagerError, Membership, Receipt, SocketInfo,
+    Target, user_room,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-
-use super::arguments::Arguments;
 
 /// The way to the clients of a namespace, on whatever gateway they are. Cloning is cheap.
 ///
@@ -62,6 +60,8 @@ pub struct Acks {
     pub answers: Vec<Ack>,
     /// How many clients were asked and did not answer in time.
     pub missing: usize,
+    /// Where the emit has gone: its `sockets` are the clients that were asked.
+    pub receipt: Receipt,
 }
 
 impl Talk {
@@ -188,8 +188,38 @@ impl Talk {
     /// When the broker did not take it.
     pub async fn emit_args_with_ack(&self, event: &str, args: Args, timeout: Duration) -> Result<Acks, TalkError> {
         let emit = self.emit_of(event, args);
-        let (answers, missing) = self.manager.emit_with_ack(emit, timeout).await?.all().await;
-        Ok(Acks { answers, missing })
+        let mut stream = self.manager.emit_with_ack(emit, timeout).await?;
+        let mut answers = Vec::new();
+        while let Some(answer) = stream.next().await {
+            answers.push(answer);
+        }
+        Ok(Acks {
+            answers,
+            missing: stream.missing(),
+            receipt: stream.receipt(),
+        })
+    }
+
+    /// Emits, and says to how many sockets on how many gateways it was delivered: as soon as all gateways have said so, or what
+    /// is known at `timeout`.
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit).
+    pub async fn emit_with_receipt<T: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        data: &T,
+        timeout: Duration,
+    ) -> Result<Receipt, TalkError> {
+        let emit = self.emit_of(event, Args::encode(data)?);
+        match self.manager.local().filter(|_| self.is_local) {
+            Some(local) => Ok(Receipt {
+                sockets: local.deliver_and_count(&emit),
+                gateways: 1,
+                missing: Vec::new(),
+            }),
+            None => Ok(self.manager.emit_with_receipt(emit, timeout).await?),
+        }
     }
 
     /// Emits to one client and waits for what it answers.
@@ -204,7 +234,7 @@ impl Talk {
     ) -> Result<R, TalkError> {
         let acks = self.emit_with_ack(event, data, timeout).await?;
         let answer = acks.answers.first().ok_or(TalkError::TimedOut(timeout))?;
-        R::deserialize(Arguments(&answer.args)).map_err(TalkError::Answer)
+        answer.args.read().map_err(TalkError::Answer)
     }
 
     /// Emits to the code of all other gateways, whose [`Namespace::on_server_side`](super::Namespace::on_server_side) of this namespace handles it; to no client,

@@ -1,17 +1,26 @@
 //! `hallporter emit`
 
+use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
+use hallporter::adapters::envelope::encode_args;
 use hallporter::adapters::url::{BrokerUrl, Scheme, UrlError};
-use hallporter::adapters::{Args, Emit, EventName, ManagerOptions, Target, manager, user_room};
+use hallporter::adapters::{
+    Ack, Args, Asking, AskingError, Emit, EventName, ManagerOptions, Receipt, Target, manager, user_room,
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
-use super::{Failure, outcome, runtime};
+use super::{Failure, outcome, runtime, say};
 
 pub(super) const AFTER_HELP: &str = "\
 Examples:
   hallporter emit news '\"to everybody\"'
   hallporter emit moved '{\"x\": 1}' '[2, 3]' --url redis://127.0.0.1:6379 --namespace /game --room board-7
+  hallporter emit paid --user ann --receipt 2s
+  hallporter emit ask '\"how are you?\"' --room lobby --ack 5s
 
 Exit codes: 0 the broker or gateway has the event; 1 it could not be reached, did not answer or refused; 2 wrong flags, JSON or URL.";
 
@@ -43,6 +52,12 @@ pub(super) struct EmitFlags {
     /// May be dropped for clients that cannot take it now
     #[arg(long)]
     volatile: bool,
+    /// Say how many sockets on how many gateways it was delivered to, as far as is known in this time, such as 2s
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    receipt: Option<Duration>,
+    /// Ask for acks, wait so long for them, and write each as a line of JSON
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    ack: Option<Duration>,
 }
 
 pub(super) fn run(flags: EmitFlags) -> ExitCode {
@@ -73,10 +88,62 @@ fn emit(flags: EmitFlags) -> Result<(), Failure> {
         channel: flags.channel,
         ..ManagerOptions::default()
     };
-    let manager = manager(&url, options).map_err(|error| Failure::Input(error.into()))?;
-    runtime()?
-        .block_on(manager.emit(event))
-        .map_err(|error| Failure::World(error.into()))
+    let (receipt, ack) = (flags.receipt, flags.ack);
+    runtime()?.block_on(async {
+        let (Some(timeout), with_acks) = (ack.or(receipt), ack.is_some()) else {
+            let manager = manager(&url, options).map_err(|error| Failure::Input(error.into()))?;
+            return manager.emit(event).await.map_err(world);
+        };
+        let asking = Asking::open(&url, options).await.map_err(|error| match error {
+            AskingError::Url(error) => Failure::Input(error.into()),
+            AskingError::Manager(error) => world(error),
+        })?;
+        let receipt = match with_acks {
+            true => Some(emit_with_ack(&asking, event, timeout).await?).filter(|_| receipt.is_some()),
+            false => Some(asking.emit_with_receipt(event, timeout).await.map_err(world)?),
+        };
+        asking.close().await;
+        receipt.map_or(Ok(()), |receipt| tell(&receipt))
+    })
+}
+
+fn world(error: impl Into<anyhow::Error>) -> Failure {
+    Failure::World(error.into())
+}
+
+/// Writes each ack as a line, and says how many are missing.
+async fn emit_with_ack(asking: &Asking, event: Emit, timeout: Duration) -> Result<Receipt, Failure> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        sid: &'a Option<String>,
+        args: Box<RawValue>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        attachments: Vec<String>,
+    }
+    let answers = asking.emit_with_ack(event, timeout).await.map_err(world)?;
+    for Ack { sid, args } in &answers.acks {
+        let (args, attachments) = encode_args(args).map_err(world)?;
+        let line = serde_json::to_string(&Line { sid, args, attachments }).map_err(world)?;
+        writeln!(std::io::stdout(), "{line}").map_err(world)?;
+    }
+    if answers.missing > 0 {
+        let asked = answers.receipt.sockets;
+        say(&format!(
+            "{} of {asked} sockets did not answer in time",
+            answers.missing
+        ));
+    }
+    Ok(answers.receipt)
+}
+
+fn tell(receipt: &Receipt) -> Result<(), Failure> {
+    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let (sockets, gateways) = (count(receipt.sockets, "socket"), count(receipt.gateways, "gateway"));
+    writeln!(std::io::stdout(), "delivered to {sockets} on {gateways}").map_err(world)?;
+    if !receipt.missing.is_empty() {
+        say(&format!("no receipt in time from {}", receipt.missing.join(", ")));
+    }
+    Ok(())
 }
 
 /// Each text has to be JSON by itself, so that a mistake can be named.

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 it did not work (a taken port, a broker that is away); 2 wrong input (flags, configuration, JSON, URL).
 
 mod check;
+mod ctl;
 mod emit;
 mod serve;
 
@@ -33,11 +34,17 @@ enum Command {
     #[command(after_help = EXIT_CODES)]
     Serve(ConfigFlags),
     /// Read the configuration and name every mistake in it
-    #[command(after_help = EXIT_CODES)]
-    Check(ConfigFlags),
+    #[command(after_help = check::AFTER_HELP)]
+    Check(check::CheckFlags),
     /// Emit an event to the clients of a cluster
     #[command(after_help = emit::AFTER_HELP)]
     Emit(emit::EmitFlags),
+    /// Look at a running cluster
+    #[command(after_help = ctl::AFTER_HELP)]
+    Ctl {
+        #[command(subcommand)]
+        command: ctl::Ctl,
+    },
 }
 
 /// Where the configuration comes from: the file, then its tables [env.NAME], then the environment (HALLPORTER_MANAGER__URL is
@@ -74,6 +81,7 @@ impl Cli {
             Some(Command::Serve(flags)) => serve::run(flags),
             Some(Command::Check(flags)) => check::run(flags),
             Some(Command::Emit(flags)) => emit::run(flags),
+            Some(Command::Ctl { command }) => ctl::run(command),
         }
     }
 }

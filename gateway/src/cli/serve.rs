@@ -16,6 +16,9 @@ pub(super) fn run(flags: ConfigFlags) -> ExitCode {
 fn serve(flags: ConfigFlags) -> Result<(), Failure> {
     let config = load(flags.sources()).map_err(|error| Failure::Input(error.into()))?;
     log_as(&config);
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     runtime()?.block_on(async {
         let shutdown = shutdown::requested().map_err(|error| Failure::World(error.into()))?;
         let demo = config.demo == Some(true);

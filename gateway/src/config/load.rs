@@ -61,6 +61,7 @@ fn read(sources: &Layers, overlay: Option<&str>, mistakes: &mut Vec<Mistake>) ->
 
 fn extract(sources: &Layers, mut layers: Vec<Source>) -> Result<Config, Vec<Mistake>> {
     let mut mistakes = Vec::new();
+    let mut taken: Vec<Vec<String>> = Vec::new();
     while mistakes.len() < MAX_MISTAKES {
         match merged(&layers).extract::<Config>() {
             Ok(mut config) => {
@@ -75,8 +76,13 @@ fn extract(sources: &Layers, mut layers: Vec<Source>) -> Result<Config, Vec<Mist
             Err(errors) => {
                 // The wrong value is taken out, and the rest is read again.
                 let Some(error) = errors.into_iter().next() else { break };
+                let missing = missing(&error);
                 let (path, problem) = explain(error);
-                mistakes.push(mistake(&layers, &path, problem));
+                // What was wrong and is out for that is not missing besides.
+                if !missing.is_some_and(|missing| taken.iter().any(|taken| taken.starts_with(&missing))) {
+                    mistakes.push(mistake(&layers, &path, problem));
+                }
+                taken.push(path.clone());
                 let strongest = layers.iter_mut().rev().find(|layer| layer.has(&path));
                 if !strongest.is_some_and(|layer| layer.remove(&path)) {
                     break;
@@ -93,6 +99,14 @@ fn mistake(layers: &[Source], path: &[String], problem: String) -> Mistake {
         place: layer.map_or_else(|| "the configuration".into(), |layer| layer.place(path)),
         key: layer.map_or_else(|| path.join("."), |layer| layer.key(path)),
         problem,
+    }
+}
+
+/// The key that is missing.
+fn missing(error: &figment::Error) -> Option<Vec<String>> {
+    match &error.kind {
+        Kind::MissingField(name) => Some([&error.path[..], &[name.to_string()]].concat()),
+        _ => None,
     }
 }
 
@@ -290,6 +304,42 @@ mod tests {
         let (_file, sources) = with_file("[engine]\nmax_payload = 5000\n[manager]\nmax_message = \"2 MiB\"\n");
         let config = load(sources).unwrap();
         assert_eq!((config.engine.max_payload, config.manager.max_message), (5000, 2 << 20));
+    }
+
+    #[test]
+    fn a_server_has_a_name_of_its_own() {
+        let (_file, sources) = with_file("[instance]\nid = \"chat-1.a\"\ntype = \"chat\"\n");
+        let named = load(sources).unwrap().manager_options();
+        assert_eq!(
+            (named.instance.as_deref(), named.instance_type.as_str()),
+            (Some("chat-1.a"), "chat")
+        );
+        let environment = vec![("HALLPORTER_INSTANCE__ID".into(), "7".into())];
+        let sources = Sources {
+            environment,
+            ..Sources::default()
+        };
+        let named = load(sources).unwrap().manager_options();
+        assert_eq!(
+            (named.instance.as_deref(), named.instance_type.as_str()),
+            (Some("7"), "gateway")
+        );
+        let long = format!("[instance]\nid = \"{}\"\n", "a".repeat(65));
+        for (text, says) in [
+            ("[instance]\nid = \"\"\n", "2: instance.id: must be 1 to 64 letters"),
+            (
+                "[instance]\nid = \"chat 1\"\n",
+                "2: instance.id: must be 1 to 64 letters",
+            ),
+            (long.as_str(), "2: instance.id: must be 1 to 64 letters"),
+            (
+                "[instance]\ntype = \"a/b\"\n",
+                "2: instance.type: must be 1 to 64 letters",
+            ),
+        ] {
+            let found = mistakes(text);
+            assert!(found.len() == 1 && found[0].starts_with(says), "{found:?}");
+        }
     }
 
     #[test]

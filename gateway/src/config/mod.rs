@@ -1,9 +1,11 @@
 //! What a gateway can be told, and where it is told: defaults, then a TOML file, then the environment, then flags.
 
+mod api;
 mod app;
 mod layers;
 mod load;
 mod mistake;
+mod route;
 mod source;
 mod token;
 mod toml;
@@ -18,10 +20,12 @@ use hallporter_adapters::url::BrokerUrl;
 use hallporter_adapters::{ManagerOptions, UserPolicy};
 use serde::Deserialize;
 
+pub use api::{Api, ApiKey, Scope};
 pub use app::{AppConfig, AppConfigError};
 pub use layers::Sources;
 pub use load::{check, load};
 pub use mistake::{ConfigError, Mistake};
+pub use route::{Destination, DestinationError, EventPattern, Route};
 pub(crate) use token::KeySource;
 pub use token::Token;
 pub use units::Secret;
@@ -46,6 +50,8 @@ pub struct Config {
     pub limits: Limits,
     /// The broker.
     pub manager: Manager,
+    /// What this gateway is called among the servers of its cluster.
+    pub instance: Instance,
     /// The HTTP API.
     pub api: Api,
     /// The tokens that let clients in. Default none.
@@ -53,6 +59,8 @@ pub struct Config {
     /// The namespaces clients may connect to, beside those of the user's code. Default, where there is no such code: `/` alone, which is
     /// public unless there is a `[token]`.
     pub namespace: Vec<Namespace>,
+    /// Where events of clients go, before the user's code in the gateway is asked. Default none.
+    pub route: Vec<Route>,
     /// The values of the user's own code, read by dotted path. Clones of a configuration share them.
     pub app: AppConfig,
 }
@@ -166,12 +174,16 @@ pub struct Manager {
     pub query_timeout: Duration,
 }
 
-/// `[api]`: the HTTP API.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// `[instance]`: what this gateway is called among the servers of its cluster.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Api {
-    /// The key callers have to show. Without one the API is off, but for a gateway on loopback with the in-memory manager.
-    pub key: Option<Secret>,
+pub struct Instance {
+    /// Its id, by which others call its methods. Default: its host id, new at each start.
+    #[serde(deserialize_with = "units::some_text")]
+    pub id: Option<String>,
+    /// Its type, by which others call the methods of all that have it. Default `gateway`.
+    #[serde(rename = "type", deserialize_with = "units::text")]
+    pub kind: String,
 }
 
 /// `[[namespace]]`: one that clients may connect to.
@@ -203,9 +215,11 @@ impl Default for Config {
             engine: Engine::default(),
             limits: Limits::default(),
             manager: Manager::default(),
+            instance: Instance::default(),
             api: Api::default(),
             token: None,
             namespace: Vec::new(),
+            route: Vec::new(),
             app: AppConfig::default(),
         }
     }
@@ -259,7 +273,25 @@ impl Default for Manager {
     }
 }
 
+impl Default for Instance {
+    fn default() -> Self {
+        Self {
+            id: None,
+            kind: ManagerOptions::default().instance_type,
+        }
+    }
+}
+
 impl Config {
+    /// What the manager is told.
+    pub(crate) fn manager_options(&self) -> ManagerOptions {
+        ManagerOptions {
+            instance: self.instance.id.clone(),
+            instance_type: self.instance.kind.clone(),
+            ..self.manager.options()
+        }
+    }
+
     /// The namespaces it opens; `has_code` when there are others.
     pub(crate) fn namespaces(&self, has_code: bool) -> Vec<Namespace> {
         match self.namespace.is_empty() && !has_code {
@@ -270,6 +302,28 @@ impl Config {
             }],
             false => self.namespace.clone(),
         }
+    }
+
+    /// The name or pattern that opens this namespace, where no code does.
+    pub fn opened(&self, namespace: &str) -> Option<Namespace> {
+        let mut opened = self.namespaces(false);
+        let by_name = opened.iter().position(|known| known.name == namespace);
+        let at = by_name.or_else(|| {
+            let mut patterns = matchit::Router::new();
+            for (at, known) in opened.iter().enumerate().filter(|(_, known)| known.name.contains('{')) {
+                // One that is no pattern opens nothing.
+                let _ = patterns.insert(known.name.as_str(), at);
+            }
+            patterns.at(namespace).ok().map(|found| *found.value)
+        });
+        at.map(|at| opened.swap_remove(at))
+    }
+}
+
+impl Config {
+    /// What works and is not wise.
+    pub fn warnings(&self) -> Vec<String> {
+        self.api.short().collect()
     }
 }
 

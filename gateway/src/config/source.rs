@@ -155,8 +155,8 @@ impl Source {
             Some(Value::Array(_, array)) => {
                 match last.parse().ok().and_then(|index: usize| array.get_mut(index)) {
                     // Its neighbours keep their numbers, and so their lines.
-                    Some(Value::Dict(_, table)) if *table != stand_in(last) => {
-                        *table = stand_in(last);
+                    Some(Value::Dict(_, table)) if *table != stand_in(above, last) => {
+                        *table = stand_in(above, last);
                         true
                     }
                     _ => self.remove(above),
@@ -210,9 +210,19 @@ fn keep_list(dict: &mut Dict, path: &[String], weaker: &Dict) {
     }
 }
 
-/// A table in which nothing is wrong, in the place of one that was taken out.
-fn stand_in(index: &str) -> Dict {
-    Dict::from([("name".into(), Value::from(format!("/{index}")))])
+/// A table in which nothing is wrong, in the place of one that was taken out of this list.
+fn stand_in(list: &[String], index: &str) -> Dict {
+    let text = |text: &str| Value::from(text);
+    let keys = match list {
+        [list] if list == "route" => vec![("event", text("*")), ("to", text(&format!("handler:{index}")))],
+        [api, keys] if api == "api" && keys == "keys" => vec![
+            ("name", text(index)),
+            ("key", text(&format!("the key that stands in for {index}"))),
+            ("scopes", vec!["emit"].into()),
+        ],
+        _ => vec![("name", text(&format!("/{index}")))],
+    };
+    keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// The line of a key, or of the nearest table above it.

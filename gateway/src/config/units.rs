@@ -73,6 +73,11 @@ pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
     scalar(deserializer)?.ok_or_else(|| D::Error::custom("must be a text"))
 }
 
+/// As [`text`], where there may be none.
+pub(super) fn some_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    text(deserializer).map(Some)
+}
+
 /// A list of texts, or one text.
 pub(super) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let problem = || D::Error::custom("must be a text or a list of texts");

@@ -7,7 +7,7 @@ use hallporter_adapters::url::Scheme;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-use super::Config;
+use super::{Config, route};
 use crate::token;
 
 /// Values that make no sense, by key.
@@ -112,6 +112,21 @@ pub(super) fn validate(config: &Config) -> Vec<(Vec<String>, String)> {
         manager.canary_interval > Duration::ZERO,
         "must be longer than nothing",
     );
+    let is_name = |name: &str| {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        (1..=64).contains(&name.len()) && name.bytes().all(is_allowed)
+    };
+    let instance = &config.instance;
+    for (key, name) in [
+        ("instance.id", instance.id.as_deref()),
+        ("instance.type", Some(&*instance.kind)),
+    ] {
+        check(
+            key,
+            name.is_none_or(is_name),
+            "must be 1 to 64 letters, digits, dashes, dots and underscores",
+        );
+    }
     for (index, origin) in config.allowed_origins.iter().enumerate() {
         let is_origin = origin == "*"
             || Url::parse(origin).is_ok_and(|url| url.has_host() && url.origin().ascii_serialization() == *origin);
@@ -125,6 +140,9 @@ pub(super) fn validate(config: &Config) -> Vec<(Vec<String>, String)> {
         && let Err(error) = token::check(tokens)
     {
         check(error.key(tokens), false, &error.to_string());
+    }
+    for (key, problem) in config.api.mistakes() {
+        check(&key, false, &problem);
     }
     let mut known = HashSet::new();
     let mut patterns = matchit::Router::new();
@@ -143,21 +161,27 @@ pub(super) fn validate(config: &Config) -> Vec<(Vec<String>, String)> {
         };
         check(&format!("namespace.{index}.name"), false, problem);
     }
+    wrong.extend(route::validate(config));
     wrong
 }
 
-/// The namespaces that nobody can connect to where no code lets clients in.
+/// The namespaces that nobody can connect to, and the routes of those that nobody opens, where there is no code.
 pub(super) fn closed(config: &Config) -> Vec<(Vec<String>, String)> {
     let is_closed = |public: bool| !public && config.token.is_none();
     let namespaces = config.namespace.iter().enumerate();
-    let closed = namespaces.filter(|(_, namespace)| is_closed(namespace.public));
-    closed
-        .map(|(index, namespace)| {
-            let problem = format!(
-                "nobody can connect to {:?}: say public = true here, or configure [token]",
-                namespace.name
-            );
-            (vec!["namespace".into(), index.to_string()], problem)
-        })
-        .collect()
+    let decides = |name: &str| {
+        config
+            .route
+            .iter()
+            .any(|route| route.is_for(name) && route.event.matches("connect"))
+    };
+    let closed = namespaces.filter(|(_, namespace)| is_closed(namespace.public) && !decides(&namespace.name));
+    let closed = closed.map(|(index, namespace)| {
+        let problem = format!(
+            "nobody can connect to {:?}: say public = true here, or configure [token]",
+            namespace.name
+        );
+        (vec!["namespace".into(), index.to_string()], problem)
+    });
+    closed.chain(route::unopened(config)).collect()
 }

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::get;
 use hallporter_adapters::ClientManager;
 
 pub(crate) use demo::add as demo;
@@ -33,10 +33,7 @@ pub(crate) fn router(
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz).with_state(manager.status()))
         .route("/metrics", get(health::metrics))
-        .route(
-            "/api/v1/message",
-            post(api::message).with_state(api::Api::new(config, listen, manager)),
-        )
+        .merge(api::router(config, listen, manager))
         .merge(rpc::router(apps, config));
     if config.demo == Some(true) {
         router = router.route("/", get(demo::page).with_state(demo::Page::new(config)));

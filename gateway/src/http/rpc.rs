@@ -71,7 +71,7 @@ async fn call(
         session: Session::identity(identity.unwrap_or_default()),
     };
     let answer = app.handle(caller, name, args).await;
-    let Reply(answer) = answer.map_err(|error| Failed(status(&error), error.to_json()))?;
+    let Reply { ack: answer, .. } = answer.map_err(|error| Failed(status(&error), error.to_json()))?;
     let answer = answer.unwrap_or_default();
     if !answer.attachments().is_empty() {
         return Err(Error::internal("a method answered with binary data, which JSON cannot hold").into());

@@ -189,6 +189,7 @@ async fn work(socket: Socket, first: Work) {
         match work {
             // In boxes, for there is a work for every event, which shall be small.
             Work::Connect => Box::pin(connect::admit(&socket)).await,
+            Work::Event(event) if socket.space().door().app.is_parallel(&event.name) => beside(&socket, event),
             Work::Event(event) => handle(&socket, event).await,
             Work::Disconnect(reason) => {
                 counter!(metric::DISCONNECTS, "reason" => reason.as_str()).increment(1);
@@ -201,6 +202,15 @@ async fn work(socket: Socket, first: Work) {
     }
 }
 
+/// Hands an event over, and does not wait for the answer. The route that is for it bounds how many that may be.
+fn beside(socket: &Socket, event: Event) {
+    let of = socket.clone();
+    let mut handling = Box::pin(async move { handle(&of, event).await });
+    if handling.as_mut().now_or_never().is_none() {
+        go_on(socket.client().server(), handling);
+    }
+}
+
 /// Hands an event to the user's code, and its answer to the client.
 async fn handle(socket: &Socket, Event { name, args, ack }: Event) {
     let door = socket.space().door();
@@ -208,11 +218,14 @@ async fn handle(socket: &Socket, Event { name, args, ack }: Event) {
     if !door.app.handles(&name) {
         door.meters.unhandled.increment(1);
     }
-    let answer = match door.app.handle(Caller::Socket(socket.clone()), name, args).await {
-        Ok(Reply(answer)) => answer,
-        Err(error) => Some(error.to_args()),
+    let (answer, disconnects) = match door.app.handle(Caller::Socket(socket.clone()), name, args).await {
+        Ok(Reply { ack, disconnects }) => (ack, disconnects),
+        Err(error) => (Some(error.to_args()), false),
     };
     if let (Some(id), Some(args)) = (ack, answer) {
         socket.send_ack(id, &args);
+    }
+    if disconnects {
+        socket.disconnect();
     }
 }

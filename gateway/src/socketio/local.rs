@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hallporter_adapters::envelope::{Call, Event};
 use hallporter_adapters::{Ack, Args, Emit, LocalSockets, Membership, RoomIsSid, SocketInfo, Target};
 use metrics::counter;
 use tokio::sync::mpsc;
@@ -14,16 +15,25 @@ use crate::metric;
 
 impl LocalSockets for Server {
     fn deliver(&self, emit: &Emit) {
+        self.deliver_and_count(emit);
+    }
+
+    fn deliver_and_count(&self, emit: &Emit) -> usize {
         let Some(namespace) = self.namespaces().get(&emit.namespace) else {
-            return;
+            return 0;
         };
         let targets = namespace.targets(&emit.target);
         if targets.is_empty() {
-            return;
+            return 0;
         }
         let outgoing = self.codec().event(&emit.namespace, None, &emit.event, &emit.args);
         let mut batch = Batch::default();
-        targets.for_each(|socket| socket.deliver(&outgoing, emit.volatile, &mut batch));
+        let mut count = 0;
+        targets.for_each(|socket| {
+            socket.deliver(&outgoing, emit.volatile, &mut batch);
+            count += 1;
+        });
+        count
     }
 
     fn deliver_with_ack(&self, emit: &Emit, timeout: Duration, acks: mpsc::Sender<Ack>) -> usize {
@@ -111,5 +121,13 @@ impl LocalSockets for Server {
         if let Some(door) = door.filter(|door| door.app.hears_server_side(event)) {
             self.server_side.push(&door.app, namespace, event, args);
         }
+    }
+
+    fn called(&self, call: Call) {
+        self.run(call);
+    }
+
+    fn event(&self, event: Event) {
+        self.refuse_event(event);
     }
 }

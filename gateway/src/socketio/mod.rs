@@ -5,6 +5,7 @@
 
 mod acks;
 pub(crate) mod assembly;
+mod called;
 mod client;
 mod codec;
 mod connect;
@@ -31,12 +32,15 @@ use crate::app::{App, UserChange};
 use crate::config::{Config, Limits};
 use crate::engine::{Application, Closing, Connection, Engine, Options, Session};
 use assembly::AssemblyLimits;
+use called::Methods;
 use client::{Client, ClientSession};
 use codec::Codec;
 use namespace::Namespaces;
 use server_side::ServerSide;
 use sid::Sid;
 
+pub(crate) use packet::RESERVED as RESERVED_EVENTS;
+pub(crate) use sid::may_be_sid;
 pub use socket::Handshake;
 pub(crate) use socket::Socket;
 
@@ -62,6 +66,7 @@ pub(crate) struct Server {
     user_changes: mpsc::Sender<(Arc<App>, String, UserChange)>,
     /// What other gateways' code has emitted.
     server_side: ServerSide,
+    methods: Methods,
 }
 
 impl Server {
@@ -88,6 +93,7 @@ impl Server {
             closed_log: LogLimit::default(),
             user_changes,
             server_side: ServerSide::new(),
+            methods: Methods::new(apps),
         });
         // It ends with the server, so nobody has to wait for it.
         server.runtime.spawn(tell_of_users(changes));

@@ -14,8 +14,8 @@ pub(super) const DISCONNECT: u8 = 1;
 /// The client may not connect.
 pub(super) const CONNECT_ERROR: u8 = 4;
 
-/// Event names that clients may not send, since servers and clients give them a meaning of their own.
-const RESERVED: [&str; 6] = [
+/// Event names that clients may not send and nobody emits, since servers and clients give them a meaning of their own.
+pub(crate) const RESERVED: [&str; 6] = [
     "connect",
     "connect_error",
     "disconnect",

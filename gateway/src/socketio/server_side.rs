@@ -85,12 +85,13 @@ mod tests {
     use super::*;
     use crate::app::{Data, Namespace, Shared, States};
     use crate::config::Config;
+    use crate::routes::Routes;
 
     fn app(namespace: Namespace) -> Arc<App> {
         let config = Config::default();
         let manager = hallporter_adapters::manager(&config.manager.url, config.manager.options()).unwrap();
-        let shared = Shared::new(&config, manager, States::default(), None).unwrap();
-        Arc::new(App::new(namespace, Arc::new(shared)).unwrap())
+        let shared = Shared::new(&config, manager, States::default(), None, Routes::default()).unwrap();
+        Arc::new(App::new(namespace, &[], Arc::new(shared)).unwrap())
     }
 
     #[tokio::test]

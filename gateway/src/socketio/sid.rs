@@ -32,6 +32,11 @@ impl Sid {
     }
 }
 
+/// Whether this may be the sid of a socket, of whatever gateway.
+pub(crate) fn may_be_sid(text: &str) -> bool {
+    Sid::parse(text).is_some()
+}
+
 impl fmt::Debug for Sid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
