@@ -16,6 +16,12 @@ BENCH_PYTHON := .cache/bench
 BENCH_NODE_READY := $(BENCH)/node/node_modules/.ready
 BENCH_PYTHON_READY := $(BENCH_PYTHON)/.ready
 
+# Always the same crates with the same features, else cargo builds what they depend on once for each choice.
+ALL := --workspace --all-features
+
+# The integration tests of a package, by its folder.
+tests_of = $(addprefix --test ,$(basename $(notdir $(wildcard $(1)/tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard $(1)/tests/*/main.rs))))
+
 # The features of the library crates; each has to build with no other.
 ADAPTER_FEATURES := redis amqp nats http socketioxide conformance
 EMITTER_FEATURES := redis amqp nats http
@@ -92,21 +98,22 @@ fmt:
 	cargo fmt --all --check
 
 lint:
-	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	cargo clippy $(ALL) --all-targets -- -D warnings
 
-## Unit tests, golden samples and the conformance suite, on all brokers.
+## Unit tests, golden samples and the conformance suites, on all brokers.
 unit: setup-system setup-valkey setup-bench
-	HALLPORTER_TEST_BROKERS=all cargo test --workspace --exclude e2e --all-features
+	HALLPORTER_TEST_BROKERS=all cargo test $(ALL) --lib --bins $(call tests_of,adapters) $(call tests_of,$(BENCH))
+	cargo test $(ALL) --doc
 
 build:
-	cargo build -p hallporter --bin hallporter --examples
+	cargo build $(ALL) --bins --examples
 
-## The running system from outside: real servers, real clients, a real Redis.
+## The running system from outside: real servers, real clients, real brokers.
 e2e: setup build
-	cargo test -p e2e
+	cargo test $(ALL) $(call tests_of,tests)
 
 doc:
-	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features
+	RUSTDOCFLAGS='-D warnings' cargo doc $(ALL) --no-deps
 
 features:
 	for feature in $(ADAPTER_FEATURES); do \

@@ -97,7 +97,8 @@ const examples = {
     await shows(again, "#status", "connected as ann");
     await reads(again, "bob: good evening", "ann: and to <b>you</b>");
 
-    const others = Array.from({ length: 19 }, (_, number) => io(url, { auth: { name: `user ${number}` }, forceNew: true }));
+    const gateway = new URL(url).searchParams.get("gateway") ?? url;
+    const others = Array.from({ length: 19 }, (_, number) => io(gateway, { auth: { name: `user ${number}` }, forceNew: true }));
     await Promise.all(others.map((socket) => new Promise((resolve) => socket.once("connect", resolve))));
     const late = await open(url);
     await late.locator("#name").fill("late");

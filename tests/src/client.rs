@@ -188,8 +188,10 @@ impl Client {
     /// # Errors
     /// There is no ack in time.
     pub async fn ask(&self, event: &str, args: Value) -> Result<Value> {
-        let request = json!({"client": self.name, "event": event, "args": args, "ack": true});
-        self.driver.request("emit", request).await
+        // The client gives up before its driver is given up.
+        let timeout = self.patience.mul_f32(0.8).as_millis();
+        let request = json!({"client": self.name, "event": event, "args": args, "ack": true, "timeout": timeout});
+        self.driver.request_within(self.patience, "emit", request).await
     }
 
     /// Joins a room by the event `join`.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
@@ -71,7 +72,15 @@ impl Driver {
     ///
     /// # Errors
     /// The driver says so, or says nothing in time.
-    pub async fn request(&self, op: &str, mut request: Value) -> Result<Value> {
+    pub async fn request(&self, op: &str, request: Value) -> Result<Value> {
+        self.request_within(PATIENCE, op, request).await
+    }
+
+    /// Sends a request and returns its answer, which may take as long as this.
+    ///
+    /// # Errors
+    /// The driver says so, or says nothing in time.
+    pub async fn request_within(&self, patience: Duration, op: &str, mut request: Value) -> Result<Value> {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         request["id"] = id.into();
         request["op"] = op.into();
@@ -83,7 +92,7 @@ impl Driver {
             .await
             .write_all(format!("{request}\n").as_bytes())
             .await?;
-        timeout(PATIENCE, reply)
+        timeout(patience, reply)
             .await
             .with_context(|| format!("{op} is not answered: {request}"))?
             .context("the driver has ended")?

@@ -41,7 +41,7 @@ pub use paths::{artefacts, clients, example, hallporter, python};
 pub use proxy::Proxy;
 pub use python_server::PythonServer;
 pub use scene::{NODE_A, NODE_B, PYTHON_A, PYTHON_B, Scene};
-pub use servers::{Ended, Log, NatsServer, PATIENCE, Process, RabbitServer, RedisServer, free_ports, run};
+pub use servers::{Ended, Log, NatsServer, PATIENCE, Process, RabbitServer, RedisServer, free_ports, run, run_within};
 pub use settings::Settings;
 pub use shared::{disconnect_reason, node_deviates, shared};
 pub use worker_script::worker_reaches_everyone;

@@ -211,6 +211,8 @@ async fn every_command_has_help() -> Result<()> {
         &["serve", "--help"],
         &["check", "--help"],
         &["emit", "--help"],
+        &["ctl", "--help"],
+        &["ctl", "list", "--help"],
         &["--version"],
     ] {
         let ended = call(args).await?;

@@ -10,6 +10,7 @@ mod report;
 mod results;
 mod scene;
 mod server;
+mod ways;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,12 +35,23 @@ struct Cli {
 enum Command {
     /// Measure, and print the report.
     Run(Run),
+    /// Measure what an event costs on each way to the user's code, and print the table.
+    Ways(ways::Ways),
     /// Be the app on one of the libraries that are written in Rust.
     #[command(hide = true)]
     Serve { kind: Kind, redis: Option<String> },
     /// Be the worker that links hallporter-emitter.
     #[command(hide = true)]
     Emit { redis: String },
+    /// Be the app with a route for its echo.
+    #[command(hide = true)]
+    Route { to: String, broker: String },
+    /// Be the user's code over HTTP.
+    #[command(hide = true)]
+    Endpoint,
+    /// Be the user's code on a broker.
+    #[command(hide = true)]
+    Work { broker: String },
 }
 
 #[derive(Debug, clap::Args)]
@@ -66,8 +78,17 @@ async fn main() -> Result<ExitCode> {
         Command::Run(run) => return run.measure().await,
         Command::Serve { kind, redis } => apps::serve(kind, redis.as_deref()).await?,
         Command::Emit { redis } => apps::emit(&redis).await?,
+        Command::Ways(ways) => print(&ways.measure().await?),
+        Command::Route { to, broker } => apps::route(&to, &broker).await?,
+        Command::Endpoint => apps::endpoint().await?,
+        Command::Work { broker } => apps::work(&broker).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "whoever measures reads it")]
+fn print(text: &str) {
+    println!("{text}");
 }
 
 impl Run {

@@ -75,7 +75,8 @@ pub(crate) fn python() -> PathBuf {
     folder().join("../../.cache/bench/bin/python")
 }
 
-fn own(args: &[&str]) -> Result<(PathBuf, Vec<PathBuf>)> {
+/// This program, with these arguments.
+pub(crate) fn own(args: &[&str]) -> Result<(PathBuf, Vec<PathBuf>)> {
     Ok((std::env::current_exe()?, args.iter().map(PathBuf::from).collect()))
 }
 
@@ -88,7 +89,7 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    fn start(name: &str, (program, mut args): (PathBuf, Vec<PathBuf>), redis: Option<&str>) -> Result<Self> {
+    pub(crate) fn start(name: &str, (program, mut args): (PathBuf, Vec<PathBuf>), redis: Option<&str>) -> Result<Self> {
         args.extend(redis.map(PathBuf::from));
         let mut process = Process::start(
             name,
@@ -103,6 +104,17 @@ impl Measured {
         let stdout = process.stdout()?;
         process.log().follow(stdout);
         Ok(Self { process, pid, clock })
+    }
+
+    /// Where it says that it listens.
+    pub(crate) async fn address(&self) -> Result<SocketAddr> {
+        let line = self.line("listening address=").await?;
+        Ok(line.rsplit('=').next().context("an address")?.parse()?)
+    }
+
+    /// The first line it prints with this text.
+    pub(crate) async fn line(&self, text: &str) -> Result<String> {
+        self.process.log().line(text).await
     }
 
     /// What all its threads have used so far, in user mode and in the kernel.
@@ -130,8 +142,7 @@ impl Server {
     /// Starts the app, in a cluster if there is a Redis.
     pub(crate) async fn start(kind: Kind, redis: Option<&str>) -> Result<Self> {
         let measured = Measured::start(kind.name(), kind.app()?, redis)?;
-        let line = measured.process.log().line("listening address=").await?;
-        let address = line.rsplit('=').next().context("an address")?.parse()?;
+        let address = measured.address().await?;
         Ok(Self { measured, address })
     }
 
@@ -166,7 +177,7 @@ impl Server {
 /// A running worker, and where it takes its orders.
 pub(crate) async fn worker(kind: Kind, redis: &str) -> Result<(Measured, ChildStdin)> {
     let mut worker = Measured::start(&format!("{} worker", kind.name()), kind.worker()?, Some(redis))?;
-    worker.process.log().line("ready").await?;
+    worker.line("ready").await?;
     let stdin = worker.process.stdin()?;
     Ok((worker, stdin))
 }

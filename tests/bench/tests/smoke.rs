@@ -43,3 +43,28 @@ async fn a_small_run_measures_everything() -> Result<()> {
     ensure!(fs::read_to_string(folder.path().join("benchmarks.svg"))?.contains("</svg>"));
     Ok(())
 }
+
+#[tokio::test]
+async fn every_way_to_the_users_code_is_measured() -> Result<()> {
+    let program = Path::new(env!("CARGO_BIN_EXE_bench"));
+    let ended = e2e::run(program, ["ways", "--rounds", "1", "--time", "10", "--alone", "5"]).await?;
+    ensure!(ended.code == 0, "{}\n{}", ended.stdout, ended.stderr);
+    for way in [
+        "handler in the gateway",
+        "HTTP endpoint",
+        "worker on Redis",
+        "worker on RabbitMQ",
+        "worker on NATS",
+    ] {
+        let line = ended
+            .stdout
+            .lines()
+            .find(|line| line.starts_with(&format!("| {way} |")));
+        ensure!(
+            line.is_some_and(|line| !line.contains("NaN")),
+            "{way}: {}",
+            ended.stdout
+        );
+    }
+    Ok(())
+}

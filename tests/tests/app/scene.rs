@@ -9,7 +9,7 @@ use e2e::{PATIENCE, RedisServer};
 use hallporter::adapters::url::BrokerUrl;
 use hallporter::adapters::{ClientManager, Status};
 use hallporter::config::Config;
-use hallporter::{Gateway, Namespace, Talk};
+use hallporter::{Bound, Gateway, Namespace, Talk};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
@@ -35,7 +35,10 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) async fn start(gateway: Gateway) -> Result<Self> {
-        let gateway = gateway.bind().await?;
+        Self::serve(gateway.bind().await?).await
+    }
+
+    pub(super) async fn serve(gateway: Bound) -> Result<Self> {
         let (address, talk, manager) = (gateway.address().to_string(), gateway.talk(), gateway.manager().clone());
         let (close, closed) = oneshot::channel();
         let serving = tokio::spawn(async move {

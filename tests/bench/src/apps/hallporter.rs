@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use hallporter::adapters::url::BrokerUrl;
-use hallporter::config::Config;
+use hallporter::config::{self, Config, Sources};
 use hallporter::{Args, Data, Error, Gateway, Handshake, Namespace, Sid, Talk};
 
 use super::{ANY_PORT, listening, news};
@@ -15,6 +15,23 @@ pub(super) async fn serve(redis: Option<&str>) -> Result<()> {
     if let Some(url) = redis {
         config.manager.url = BrokerUrl::parse(url)?;
     }
+    run(config).await
+}
+
+/// The app with a route for its echo.
+pub(crate) async fn route(to: &str, broker: &str) -> Result<()> {
+    let toml = format!(
+        "[manager]\nurl = \"{broker}\"\n[[namespace]]\nname = \"/\"\n[[route]]\nevent = \"echo\"\nto = \"{to}\"\n"
+    );
+    let sources = Sources {
+        flags: vec![("--listen".into(), "listen".into(), ANY_PORT.to_string())],
+        defaults: toml.leak(),
+        ..Sources::default()
+    };
+    run(config::load(sources)?).await
+}
+
+async fn run(config: Config) -> Result<()> {
     let namespace = Namespace::new("/")
         .on_connect(connect)
         .on("echo", async |args: Args| args)

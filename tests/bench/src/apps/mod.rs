@@ -6,11 +6,14 @@
 //!   Their one argument is a text of 128 bytes that begins with the number of the event, in 8 digits, from `FIRST` on.
 //! - The event `echo(TEXT)` is acknowledged with the text.
 //!
+//! `route TO BROKER` is the same app, with a route for `echo` to the user's code elsewhere: the `endpoint` over HTTP or the worker of `work`.
+//!
 //! The worker prints `ready`, reads lines `FIRST COUNT`, and emits as many events `news` to the room `hall`.
 
 mod bare;
 mod hallporter;
 mod socketioxide;
+mod user_code;
 mod worker;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,6 +23,8 @@ use anyhow::{Result, bail};
 use crate::server::Kind;
 
 pub(crate) use bare::CONNECTED;
+pub(crate) use hallporter::route;
+pub(crate) use user_code::{endpoint, work};
 pub(crate) use worker::emit;
 
 /// Where an app listens: any free port.

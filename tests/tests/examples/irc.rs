@@ -1,106 +1,12 @@
-//! The examples, in a real browser and on several gateways.
-
-use std::path::Path;
+//! `irc` as a program on the library.
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Client, Connect, Driver, Gateway, NatsServer, Process, RabbitServer, RedisServer, clients};
+use e2e::{Connect, Driver, Gateway, NatsServer, RabbitServer, RedisServer};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// What gateways of one cluster have in common; a dead one is noticed sooner than by default.
-fn cluster(broker: &str) -> [(&str, &str); 2] {
-    [
-        ("HALLPORTER_MANAGER__URL", broker),
-        ("HALLPORTER_MANAGER__CANARY_INTERVAL", "500ms"),
-    ]
-}
-
-/// Has visitors use the page of an example.
-async fn browse(example: &str, gateways: &[&Gateway]) -> Result<()> {
-    let script = clients("examples.mjs")?;
-    let script = script.to_str().context("the path is UTF-8")?.to_owned();
-    let urls = gateways.iter().map(|gateway| gateway.url());
-    let args = [script, example.to_owned()].into_iter().chain(urls);
-    let mut browser = Process::start("browser", Path::new("node"), |_| {}, args)?;
-    let code = browser.ended().await?;
-    ensure!(code == 0, "the browser ends with {code}");
-    Ok(())
-}
-
-/// The time of the next tick.
-async fn tick(client: &mut Client) -> Result<u64> {
-    client.event("time").await?[0].as_u64().context("a tick tells the time")
-}
-
-#[tokio::test]
-async fn the_clock_ticks_once_however_many_gateways_run() -> Result<()> {
-    let (redis, node) = (RedisServer::start().await?, Driver::node()?);
-    let url = redis.url();
-    let environment = cluster(&url);
-    let mut first = Gateway::example("clock-a", "clock", &environment).await?;
-    let mut client_a = node.connect("a", Connect::to(first.url())).await?;
-    // It ticks, so it leads; those that come later are younger.
-    tick(&mut client_a).await?;
-    let (b, c) = tokio::try_join!(
-        Gateway::example("clock-b", "clock", &environment),
-        Gateway::example("clock-c", "clock", &environment)
-    )?;
-    let mut client_b = node.connect("b", Connect::to(b.url())).await?;
-    let mut client_c = node.connect("c", Connect::to(c.url())).await?;
-    browse("clock", &[&c]).await?;
-
-    let mut before = tick(&mut client_c).await?;
-    for client in [&mut client_a, &mut client_b] {
-        while tick(client).await? < before {}
-    }
-    for round in 0..4 {
-        if round == 2 {
-            first.process().kill().await?;
-        }
-        let time = tick(&mut client_c).await?;
-        assert_eq!(time, tick(&mut client_b).await?, "both gateways tell the same tick");
-        if round < 2 {
-            assert_eq!(time, tick(&mut client_a).await?, "and so does the one that leads");
-        }
-        ensure!(
-            time - before > 700,
-            "{time} comes {} ms after the tick before",
-            time - before
-        );
-        before = time;
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn the_counter_is_right_on_one_gateway_and_on_three() -> Result<()> {
-    let alone = Gateway::example("counter", "counter", &[]).await?;
-    browse("counter", &[&alone]).await?;
-
-    let (redis, node) = (RedisServer::start().await?, Driver::node()?);
-    let url = redis.url();
-    let environment = cluster(&url);
-    let (mut a, b) = tokio::try_join!(
-        Gateway::example("counter-a", "counter", &environment),
-        Gateway::example("counter-b", "counter", &environment)
-    )?;
-    browse("counter", &[&a, &b]).await?;
-
-    // Who comes late learns the number, and it survives whoever has counted.
-    let c = Gateway::example("counter-c", "counter", &environment).await?;
-    let client_a = node.connect("a", Connect::to(a.url())).await?;
-    let mut client_c = node.connect("c", Connect::to(c.url())).await?;
-    while client_c.find("value").await? != json!([3]) {}
-    while client_c.find("connected").await? != json!([2]) {}
-    client_a.emit("add", json!([])).await?;
-    while client_c.find("value").await? != json!([4]) {}
-    a.process().kill().await?;
-    while client_c.find("connected").await? != json!([1]) {}
-    client_c.emit("add", json!([])).await?;
-    while client_c.find("value").await? != json!([5]) {}
-    Ok(())
-}
+use crate::{browse, cluster};
 
 /// Starts `irc`, which keeps its history in a file of this name.
 async fn irc(folder: &TempDir, name: &str, environment: &[(&str, &str)]) -> Result<Gateway> {
@@ -110,12 +16,12 @@ async fn irc(folder: &TempDir, name: &str, environment: &[(&str, &str)]) -> Resu
     Gateway::example(name, "irc", &environment).await
 }
 
-fn named(gateway: &Gateway, name: &str) -> Connect {
+pub(crate) fn named(gateway: &Gateway, name: &str) -> Connect {
     Connect::to(gateway.url()).auth(json!({ "name": name }))
 }
 
 /// The texts of messages.
-fn texts(messages: &Value) -> Vec<&str> {
+pub(crate) fn texts(messages: &Value) -> Vec<&str> {
     let messages = messages.as_array().into_iter().flatten();
     messages.filter_map(|message| message["text"].as_str()).collect()
 }
@@ -124,7 +30,7 @@ fn texts(messages: &Value) -> Vec<&str> {
 async fn irc_serves_visitors_and_remembers_over_a_restart() -> Result<()> {
     let folder = TempDir::new()?;
     let mut gateway = irc(&folder, "irc", &[]).await?;
-    browse("irc", &[&gateway]).await?;
+    browse("irc", &[gateway.url()]).await?;
     gateway.process().signal(Signal::TERM)?;
     ensure!(gateway.process().ended().await? == 0, "irc does not end well");
 
@@ -159,15 +65,10 @@ async fn irc_serves_visitors_and_remembers_over_a_restart() -> Result<()> {
     Ok(())
 }
 
-/// Three gateways, each with a history of its own.
-async fn irc_on(broker: &str) -> Result<()> {
-    let (folder, node) = (TempDir::new()?, Driver::node()?);
-    let environment = cluster(broker);
-    let (a, b, mut c) = tokio::try_join!(
-        irc(&folder, "irc-a", &environment),
-        irc(&folder, "irc-b", &environment),
-        irc(&folder, "irc-c", &environment)
-    )?;
+/// Twenty users on three gateways, of which one dies.
+pub(crate) async fn serves_twenty(start: impl AsyncFn(&'static str) -> Result<Gateway>) -> Result<()> {
+    let node = Driver::node()?;
+    let (a, b, mut c) = tokio::try_join!(start("irc-a"), start("irc-b"), start("irc-c"))?;
     for gateway in [&a, &b, &c] {
         gateway.answers("/readyz", 200).await?;
     }
@@ -200,7 +101,7 @@ async fn irc_on(broker: &str) -> Result<()> {
         while member.find("left").await?[1] != 14 {}
     }
     // A gateway without a past hears of it from the others.
-    let fresh = irc(&folder, "irc-d", &environment).await?;
+    let fresh = start("irc-d").await?;
     let mut late = node.connect("late", named(&fresh, "late")).await?;
     let history = late.event("history").await?;
     let mut heard: Vec<String> = texts(&history[0]).into_iter().map(str::to_owned).collect();
@@ -211,6 +112,12 @@ async fn irc_on(broker: &str) -> Result<()> {
     assert_eq!(heard, said);
     while members[0].find("joined").await?[0] != "late" {}
     Ok(())
+}
+
+/// Each gateway has a history of its own.
+async fn irc_on(broker: &str) -> Result<()> {
+    let (folder, environment) = (TempDir::new()?, cluster(broker));
+    serves_twenty(async |name| irc(&folder, name, &environment).await).await
 }
 
 #[tokio::test]
