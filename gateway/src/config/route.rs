@@ -69,6 +69,15 @@ impl Route {
     pub fn is_for(&self, namespace: &str) -> bool {
         self.namespace == "*" || self.namespace == namespace
     }
+
+    /// Whether nothing is left for a later route.
+    fn covers(&self, later: &Self) -> bool {
+        let (own, other) = (self.event.as_str(), later.event.as_str());
+        let is_name = !other.contains(['*', '?']);
+        let all_events =
+            own == other || (own == "*" && !is_about_clients(other)) || (is_name && self.event.matches(other));
+        all_events && (self.namespace == "*" || self.namespace == later.namespace)
+    }
 }
 
 /// Names of events, `*` standing for any characters and `?` for one. `connect` and `disconnect`, for clients that come and go, are meant by these
@@ -228,6 +237,12 @@ pub(super) fn validate(config: &Config) -> Vec<(Vec<String>, String)> {
         let found = mistakes(route, config.manager.url.scheme());
         let at = |key: &str| vec!["route".into(), index.to_string(), key.to_owned()];
         wrong.extend(found.into_iter().map(|(key, problem)| (at(key), problem.to_owned())));
+        if let Some(earlier) = config.route[..index].iter().position(|earlier| earlier.covers(route)) {
+            let problem = format!(
+                "never reached, since route.{earlier} takes all of these events; put this one before it, or remove one"
+            );
+            wrong.push((at("event"), problem));
+        }
     }
     wrong
 }
@@ -358,6 +373,29 @@ mod tests {
             ("disconnect", "disconnect", true),
         ] {
             assert_eq!(EventPattern::new(pattern).matches(event), fits, "{pattern} {event}");
+        }
+    }
+
+    #[test]
+    fn a_route_that_leaves_nothing_is_known() {
+        let route = |namespace: &str, event: &str| Route {
+            namespace: namespace.into(),
+            ..Route::new(event, Destination::Handler("h".into()))
+        };
+        for (earlier, later, covers) in [
+            (("/", "a.*"), ("/", "a.*"), true),
+            (("/", "*"), ("/", "a.*"), true),
+            (("*", "a.?"), ("/", "a.b"), true),
+            (("/", "a.?"), ("/", "a.*"), false),
+            (("/", "*"), ("/", "connect"), false),
+            (("/", "a"), ("/chat", "a"), false),
+            (("/", "a"), ("*", "a"), false),
+        ] {
+            assert_eq!(
+                route(earlier.0, earlier.1).covers(&route(later.0, later.1)),
+                covers,
+                "{earlier:?} {later:?}"
+            );
         }
     }
 }

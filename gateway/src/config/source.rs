@@ -214,7 +214,10 @@ fn keep_list(dict: &mut Dict, path: &[String], weaker: &Dict) {
 fn stand_in(list: &[String], index: &str) -> Dict {
     let text = |text: &str| Value::from(text);
     let keys = match list {
-        [list] if list == "route" => vec![("event", text("*")), ("to", text(&format!("handler:{index}")))],
+        [list] if list == "route" => vec![
+            ("event", text(&format!("stand-in {index}"))),
+            ("to", text(&format!("handler:{index}"))),
+        ],
         [api, keys] if api == "api" && keys == "keys" => vec![
             ("name", text(index)),
             ("key", text(&format!("the key that stands in for {index}"))),
